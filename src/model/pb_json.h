@@ -1,0 +1,16 @@
+/* pb_json.h - the JSON view of a protobuf message, as FATE's clients and board see it.
+ *
+ * Proto3 JSON with defaults included, by reflection over protobuf-c's descriptors: lowerCamelCase names (trees_ becomes
+ * trees), 64-bit integers as text, bytes as base64, maps (messages named ...Entry with key and value) as objects. */
+#pragma once
+#include "base/js.h"
+#include <protobuf-c/protobuf-c.h>
+
+/* Caller owns *out. NOMEM. */
+status pb_json(struct ctx *cx, const ProtobufCMessage *m, json_t **out);
+/* Parses one message; lives in cx->mem. FORMAT names the message type. */
+status pb_unpack(struct ctx *cx, const ProtobufCMessageDescriptor *d, struct bytes in, ProtobufCMessage **out);
+/* Packs into cx->mem. */
+status pb_pack(struct ctx *cx, const ProtobufCMessage *m, struct bytes *out);
+/* The descriptor of a message by FATE's short name ("BoostingTreeModelParam"); NULL: not known here. */
+const ProtobufCMessageDescriptor *pb_find(const char *name);

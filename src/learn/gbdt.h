@@ -36,9 +36,9 @@ status gbdt_init_score(struct ctx *cx, const struct gbdt_objective *o, const dou
 /* g and h of tree `k` of the round for each row (n of them). */
 status gbdt_gradient(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score, size_t n,
                      unsigned k, double *g, double *h);
-/* Mean loss over rows, as FATE reports it (`compute_loss`); fixed order of summation. */
-status gbdt_mean_loss(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score, size_t n,
-                      double *out);
+/* Mean loss over rows (weighted when weight is not NULL), as FATE reports it; fixed order of summation. */
+status gbdt_mean_loss(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score,
+                      const double *weight, size_t n, double *out);
 /* Scores to predictions: probability of class 1; class probabilities; value. In place is fine. */
 void gbdt_predict_from_score(const struct gbdt_objective *o, const double *score, size_t n, double *out);
 
@@ -52,7 +52,7 @@ struct gh {
 #define GBDT_VALUE_BITS 24 /* default: |g|, |h| <= 2^24 as integers, so 2^38 rows fit a sum */
 /* The largest scale at which |x| <= max_abs stays within 2^value_bits. */
 struct fixed_scale fixed_scale_for(double max_abs, int value_bits);
-/* A bound of |g| and |h| that holds by the objective (1 for cross_entropy), or the maximum over these rows. */
+/* A bound of |g| and |h|: 1 for cross_entropy, whatever the rows; else the maximum over these rows. */
 double gbdt_bound(const struct gbdt_objective *o, const double *g, const double *h, size_t n);
 void gh_quantise(struct fixed_scale s, const double *g, const double *h, size_t n, struct gh *out);
 
@@ -84,7 +84,7 @@ struct ensemble {
     const double *init;   /* dim */
     const double *losses; /* n_rounds, training loss after each round */
     size_t n_rounds;
-    size_t best_round;    /* 0-based; = n_rounds - 1 without early stopping on validation data */
+    size_t best_round;    /* 0-based; = n_rounds - 1 unless on_round said otherwise */
     bool converged;       /* n_iter_no_change stopped it */
 };
 /* Leaf of the own-columns tree for raw values x[0..n_features), NaN = missing; zero_as_missing as in training.
@@ -209,7 +209,6 @@ struct gbdt_params {
     double top_rate, other_rate;
     int value_bits;                /* of the integers; 0 = GBDT_VALUE_BITS */
     uint64_t seed;
-    size_t early_stopping_rounds;  /* 0 = off; needs on_round to set `better` */
 };
 /* What on_round sees after every round, before the decision to stop. */
 struct gbdt_round {
@@ -218,13 +217,15 @@ struct gbdt_round {
     const double *train_score; /* n x dim */
     const double *valid_score; /* n_valid x dim, or NULL */
     const struct ensemble *so_far;
-    bool evaluated; /* set by on_round: validation metrics were computed this round, */
-    bool better;    /* and they improved on the best so far */
+    /* Set by on_round (early stopping on validation metrics: early_stop in metrics.h): */
+    bool stop;         /* end after this round */
+    size_t best_round; /* becomes ensemble.best_round; starts as this round */
 };
 struct gbdt_data {
     size_t n;
     const struct binned *x;     /* own columns; NULL: none (the guest has labels only) */
     const double *y;
+    const double *weight;       /* n, above 0, multiplies g, h and loss; NULL = all 1 */
     const struct binned *valid; /* NULL: none; with peers, own columns of the validation rows (may have 0 features) */
     size_t n_valid;
     const double *warm_score;   /* n x dim: scores of the trees to continue, or NULL */

@@ -31,5 +31,23 @@ status metric_regression(struct ctx *cx, const double *y, const double *pred, si
 status metric_multi(struct ctx *cx, const uint32_t *truth, const uint32_t *pred, size_t n, size_t n_classes,
                     double *accuracy, double *precision, double *recall);
 
+/* FATE's early stopping: each metric counts the evaluations since it last improved; training ends when any of them has
+ * counted `rounds`. */
+#define EARLY_STOP_METRICS 16
+struct early_stop {
+    size_t rounds; /* early_stopping_rounds; 0 = never stops, but keeps the best round of the first metric */
+    size_t n;
+    struct early_stop_metric {
+        const char *name; /* borrowed */
+        bool higher_is_better;
+        double best;
+        size_t since, best_round;
+    } metric[EARLY_STOP_METRICS];
+};
+/* One evaluation of one metric; names are compared as text. false: no room for another metric. */
+bool early_stop_add(struct early_stop *s, size_t round, const char *name, bool higher_is_better, double value);
+/* After the metrics of a round: true = stop. *best_round: of the metric that stopped, else of the first one added. */
+bool early_stop_due(const struct early_stop *s, size_t *best_round);
+
 /* A cross-check for tests and the demo: mean of -log p of the true class. */
 double metric_logloss(const double *y, const double *p, size_t n);

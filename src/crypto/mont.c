@@ -142,9 +142,10 @@ static size_t portable_window(size_t n_words)
     return PORTABLE_WINDOW;
 }
 
-static size_t portable_table_at(const struct mont *m, size_t j, size_t i, size_t k)
+static void portable_table_put(const struct mont *m, uint64_t *words, size_t j, size_t i, size_t k,
+                               uint64_t x)
 {
-    return ((j << PORTABLE_WINDOW) + i) * m->elem_words + k;
+    words[((j << PORTABLE_WINDOW) + i) * m->elem_words + k] = x;
 }
 
 static void portable_table_pow(const struct mont_table *t, size_t n, const uint64_t *const *e,
@@ -172,7 +173,8 @@ const struct mont_kernel mont_portable = {
     .mul = portable_mul,
     .sqr = portable_sqr,
     .pow = portable_pow,
-    .table_at = portable_table_at,
+    .entry_bytes = 8,
+    .table_put = portable_table_put,
     .table_pow = portable_table_pow,
 };
 
@@ -180,7 +182,7 @@ const struct mont_kernel mont_portable = {
  * ---------------------------------------------------------------------------------------- */
 const struct mont_kernel *mont_kernel_of(int level)
 {
-    return level >= CPU_AVX512 ? &mont_avx512 : &mont_portable;
+    return level >= CPU_AVX512 ? &mont_avx512 : level >= CPU_AVX2 ? &mont_avx2 : &mont_portable;
 }
 
 static void words_freep(uint64_t **p)
@@ -338,7 +340,8 @@ static size_t n_windows(const struct mont *m, size_t e_bits)
 
 size_t mont_table_words(const struct mont *m, size_t e_bits)
 {
-    return (n_windows(m, e_bits) << m->kernel->window(m->n_words)) * m->elem_words;
+    return (n_windows(m, e_bits) << m->kernel->window(m->n_words)) * m->elem_words * m->kernel->entry_bytes /
+           8;
 }
 
 void mont_table_fill(struct mont_table *t, const struct mont *m, const uint64_t *base, size_t e_bits,
@@ -365,7 +368,7 @@ void mont_table_fill(struct mont_table *t, const struct mont *m, const uint64_t 
                 a[n] = x[n] = entries + (j0 + n) * len;
                 b[n] = bases + (j0 + n) * len;
                 for (size_t k = 0; k < len; k++)
-                    words[m->kernel->table_at(m, j0 + n, i, k)] = x[n][k];
+                    m->kernel->table_put(m, words, j0 + n, i, k, x[n][k]);
             }
             if (i + 1 < (size_t)1 << t->window) mont_mul(m, n, x, a, b);
         }

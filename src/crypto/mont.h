@@ -80,11 +80,12 @@ struct mont_kernel {
                 const uint64_t *const *b);
     void (*sqr)(const struct mont *m, size_t n, uint64_t *const *x, size_t times);
     void (*pow)(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e, size_t e_bits);
-    /* Where word k of entry i of window j goes. */
-    size_t (*table_at)(const struct mont *m, size_t j, size_t i, size_t k);
+    size_t entry_bytes; /* of a limb in a table */
+    /* Writes limb k of entry i of window j. */
+    void (*table_put)(const struct mont *m, uint64_t *words, size_t j, size_t i, size_t k, uint64_t x);
     void (*table_pow)(const struct mont_table *t, size_t n, const uint64_t *const *e, uint64_t *const *out);
 };
-extern const struct mont_kernel mont_portable, mont_avx512;
+extern const struct mont_kernel mont_portable, mont_avx2, mont_avx512;
 const struct mont_kernel *
 mont_kernel_of(int level); /* the best kernel at a cpu level, for tests and benches */
 status mont_init_kernel(struct ctx *cx, struct mont *m, const struct mont_kernel *k, const uint64_t *n,

@@ -96,8 +96,7 @@ status prime_random(struct ctx *cx, struct prg *g, size_t n_words, uint64_t *out
     if (n_words < 4 || n_words > 48) return FAIL(cx, ARG, "a prime of %zu words", n_words);
     CLEANUP(bn_ctx_freep) BN_CTX *ctx = BN_CTX_secure_new();
     CLEANUP(bn_freep)
-    BIGNUM *p = BN_secure_new(),
-           *e = BN_secure_new(), *a = BN_secure_new(), *r = BN_secure_new();
+    BIGNUM *p = BN_secure_new(), *e = BN_secure_new(), *a = BN_secure_new(), *r = BN_secure_new();
     CLEANUP(search_freep) struct search *s = secret_alloc(sizeof *s);
     uint8_t *odd = NEW(cx, uint8_t, SMALL / 2), *bad = NEW(cx, uint8_t, SPAN);
     if (!ctx || !p || !e || !a || !r || !s || !odd || !bad) return FAIL(cx, NOMEM, "a prime");

@@ -1,0 +1,159 @@
+/* mont_avx2.c - four elements at a time: limbs of 27 bits, 32 x 32 bit products. A column collects at most 3
+ * L products, below 2^54 each: below 2^63. */
+#include "crypto/mont.h"
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define VEC    __m256i
+#define ADD    _mm256_add_epi64
+#define SUB    _mm256_sub_epi64
+#define AND    _mm256_and_si256
+#define SHR    _mm256_srli_epi64
+#define MUL    _mm256_mul_epu32
+#define ALL(x) _mm256_set1_epi64x((long long)(x))
+#define ZERO   _mm256_setzero_si256()
+#define KEEP(out, digit, i, x)                                                                               \
+    ((out) = _mm256_blendv_epi8((out), (x), _mm256_cmpeq_epi64(ALL(digit), ALL(i))))
+
+enum { RADIX = 27, LANES = 4, TILE = 3, L1024 = 39, L1536 = 60, L2048 = 78, L3072 = 117 };
+
+/* out = (a b + c d + init) / R modulo n and the quotient. Rows of TILE limbs of a and c at a time: first the
+ * square of TILE limbs in which q is found, then along the other limbs of b, d and n with TILE columns in
+ * registers. */
+INLINE void montgomery(const int L, __m256i *out, const __m256i *a, const __m256i *b, const __m256i *c,
+                       const __m256i *d, const __m256i *init, const struct mont *m, __m256i *q)
+{
+    __m256i t[2 * L3072];
+    const __m256i low = ALL((1ull << RADIX) - 1), n0 = ALL(m->n0);
+    for (int i = 0; i < 2 * L; i++)
+        t[i] = init && i < L ? init[i] : ZERO;
+    for (int i0 = 0; i0 < L; i0 += TILE) {
+        __m256i A[TILE], C[TILE], Q[TILE], w[2 * TILE];
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE; r++) {
+            A[r] = a[i0 + r];
+            C[r] = c ? c[i0 + r] : ZERO;
+        }
+#pragma GCC unroll 6
+        for (int r = 0; r < 2 * TILE - 1; r++)
+            w[r] = t[i0 + r];
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE; r++) {
+#pragma GCC unroll 6
+            for (int j = 0; j < TILE; j++) {
+                w[r + j] = ADD(w[r + j], MUL(A[r], b[j]));
+                if (c) w[r + j] = ADD(w[r + j], MUL(C[r], d[j]));
+            }
+            Q[r] = AND(MUL(w[r], n0), low); /* the product takes the low 32 bits; 27 of them count */
+#pragma GCC unroll 6
+            for (int j = 0; j < TILE; j++)
+                w[r + j] = ADD(w[r + j], MUL(Q[r], ALL(m->n[j])));
+            if (r + 1 < TILE) w[r + 1] = ADD(w[r + 1], SHR(w[r], RADIX));
+            q[i0 + r] = Q[r];
+        }
+        w[2 * TILE - 1] = ADD(t[i0 + 2 * TILE - 1], ZERO);
+        w[TILE] = ADD(w[TILE], SHR(w[TILE - 1], RADIX));
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE; r++)
+            w[r] = w[TILE + r];
+        for (int j = TILE; j < L; j++) {
+            const __m256i bj = b[j], nj = ALL(m->n[j]);
+#pragma GCC unroll 6
+            for (int r = 0; r < TILE; r++)
+                w[r] = ADD(w[r], ADD(MUL(A[r], bj), MUL(Q[r], nj)));
+            if (c) {
+                const __m256i dj = d[j];
+#pragma GCC unroll 6
+                for (int r = 0; r < TILE; r++)
+                    w[r] = ADD(w[r], MUL(C[r], dj));
+            }
+            t[i0 + j] = w[0];
+#pragma GCC unroll 6
+            for (int r = 0; r + 1 < TILE; r++)
+                w[r] = w[r + 1];
+            w[TILE - 1] = i0 + j + TILE < 2 * L ? t[i0 + j + TILE] : ZERO;
+        }
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE; r++)
+            t[i0 + L + r] = w[r];
+    }
+    __m256i carry = ZERO;
+    for (int i = 0; i < L; i++) {
+        __m256i x = ADD(t[L + i], carry);
+        out[i] = AND(x, low);
+        carry = SHR(x, RADIX);
+    }
+}
+
+static void gather(const struct mont *m, __m256i *v, const uint64_t *const *x, size_t n)
+{
+    for (size_t k = 0; k < m->elem_words; k++)
+        v[k] = _mm256_setr_epi64x((long long)x[0][k], (long long)x[n > 1 ? 1 : 0][k],
+                                  (long long)x[n > 2 ? 2 : n - 1][k], (long long)x[n > 3 ? 3 : n - 1][k]);
+}
+
+static void scatter(const struct mont *m, uint64_t *const *x, const __m256i *v, size_t n)
+{
+    for (size_t k = 0; k < m->elem_words; k++) {
+        uint64_t t[LANES];
+        _mm256_storeu_si256((__m256i *)t, v[k]);
+        for (size_t i = 0; i < n; i++)
+            x[i][k] = t[i];
+    }
+}
+
+/* Tables of 32-bit limbs: for each window and limb, the entries side by side, eight to a vector, so that
+ * lanes pick theirs by permutations, whose time does not depend on the indices. 64 entries for a secret base
+ * (short n), 16 for a public one. */
+static size_t window(size_t n_words)
+{
+    return n_words <= MONT_WORDS / 2 ? 6 : 4;
+}
+
+static void table_put(const struct mont *m, uint64_t *words, size_t j, size_t i, size_t k, uint64_t x)
+{
+    size_t at = ((j * m->elem_words + k) << window(m->n_words)) + i, shift = 32 * (at % 2);
+    words[at / 2] = (words[at / 2] & ~(0xffffffffull << shift)) | x << shift;
+}
+
+static void pick(const struct mont_table *t, size_t j, const uint64_t *digit, __m256i *out)
+{
+    size_t words = t->m->elem_words;
+    const __m256i *at = (const __m256i *)((const uint32_t *)t->words + ((j * words) << t->window));
+    const __m256i index = _mm256_loadu_si256((const __m256i *)digit), low = ALL((1ull << RADIX) - 1);
+    const __m256i bit3 = _mm256_cmpeq_epi64(AND(index, ALL(8)), ALL(8));
+    const __m256i bit4 = _mm256_cmpeq_epi64(AND(index, ALL(16)), ALL(16));
+    const __m256i bit5 = _mm256_cmpeq_epi64(AND(index, ALL(32)), ALL(32));
+    for (size_t k = 0; k < words; k++, at += t->window == 6 ? 8 : 2) {
+        __m256i x[8];
+        size_t n = t->window == 6 ? 8 : 2;
+#pragma GCC unroll 8
+        for (size_t i = 0; i < 8; i++)
+            if (i < n) x[i] = _mm256_permutevar8x32_epi32(_mm256_loadu_si256(at + i), index);
+        x[0] = _mm256_blendv_epi8(x[0], x[1], bit3);
+        if (n == 8) {
+            x[2] = _mm256_blendv_epi8(x[2], x[3], bit3);
+            x[4] = _mm256_blendv_epi8(x[4], x[5], bit3);
+            x[6] = _mm256_blendv_epi8(x[6], x[7], bit3);
+            x[0] = _mm256_blendv_epi8(x[0], x[2], bit4);
+            x[4] = _mm256_blendv_epi8(x[4], x[6], bit4);
+            x[0] = _mm256_blendv_epi8(x[0], x[4], bit5);
+        }
+        out[k] = AND(x[0], low); /* the upper half of each lane is entry 0's limb */
+    }
+}
+
+#include "crypto/mont_lanes.h"
+
+const struct mont_kernel mont_avx2 = {
+    .name = "avx2",
+    .radix = RADIX,
+    .window = window,
+    .limbs = limbs,
+    .mul = mul,
+    .sqr = sqr,
+    .pow = pow_shared,
+    .entry_bytes = 4,
+    .table_put = table_put,
+    .table_pow = table_pow,
+};

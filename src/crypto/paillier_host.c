@@ -12,7 +12,7 @@ enum {
     SEGMENT = 64,     /* factors that one partial product takes */
     SEGMENTS = 16,    /* partial products made in one chunk */
     BLOCK = 4 << 20,  /* (row, feature) pairs sorted into buckets at a time */
-    NOISE_EXTRA = 64, /* bits of r above those of N: r modulo the order is within 2^-63 of uniform */
+    NOISE_EXTRA = 64, /* bits of r above those of N: r modulo the order is within 2^-64 of uniform */
 };
 
 struct paillier_host {

@@ -102,6 +102,23 @@ static void portable_sqr(const struct mont *m, size_t n, uint64_t *const *x, siz
             portable_mul_one(m, x[i], x[i], x[i]);
 }
 
+static void portable_flat_one(const struct mont *m, uint64_t *out, const uint64_t *a, const uint64_t *b)
+{
+    mp_size_t s = (mp_size_t)m->n_words;
+    uint64_t t[2 * MONT_WORDS], q[MONT_WORDS], scratch[4 * MONT_WORDS], top = 0;
+    mpn_sec_mul(t, a, s, b, s, scratch);
+    redc(m, t, &top, q);
+    reduce_once(t + s, &top, m->n64, m->n_words);
+    memcpy(out, t + s, m->n_words * sizeof *out);
+}
+
+static void portable_flat_mul(const struct mont *m, size_t n, uint64_t *const *out, const uint64_t *const *a,
+                              const uint64_t *const *b)
+{
+    for (size_t i = 0; i < n; i++)
+        portable_flat_one(m, out[i], a[i], b[i]);
+}
+
 enum { PORTABLE_WINDOW = 5 };
 
 /* out = table[index], reading all of it. */
@@ -115,25 +132,39 @@ static void scan(const uint64_t *table, size_t n, size_t words, uint64_t index, 
     }
 }
 
-static void portable_pow(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e, size_t e_bits)
+typedef void (*product_fn)(const struct mont *m, uint64_t *out, const uint64_t *a, const uint64_t *b);
+
+static void powers(const struct mont *m, product_fn mul, size_t words, size_t n, uint64_t *const *x,
+                   const uint64_t *e, size_t e_bits)
 {
     enum { ENTRIES = 1 << PORTABLE_WINDOW };
-    uint64_t table[ENTRIES * MONT_WORDS], t[MONT_WORDS]; /* n_words <= MONT_WORDS / 2 */
-    size_t words = m->elem_words, windows = (e_bits + PORTABLE_WINDOW - 1) / PORTABLE_WINDOW;
+    uint64_t table[ENTRIES * MONT_WORDS], t[MONT_WORDS]; /* pairs are of at most MONT_WORDS / 2 */
+    size_t windows = (e_bits + PORTABLE_WINDOW - 1) / PORTABLE_WINDOW;
     for (size_t i = 0; i < n; i++) {
         memcpy(table, m->one, words * sizeof *table);
         for (size_t k = 1; k < ENTRIES; k++)
-            portable_mul_one(m, table + k * words, table + (k - 1) * words, x[i]);
+            mul(m, table + k * words, table + (k - 1) * words, x[i]);
         memcpy(x[i], m->one, words * sizeof *table);
         for (size_t j = windows; j-- > 0;) {
-            for (int s = 0; s < PORTABLE_WINDOW; s++)
-                portable_mul_one(m, x[i], x[i], x[i]);
+            for (int s = 0; s < PORTABLE_WINDOW && j + 1 < windows; s++)
+                mul(m, x[i], x[i], x[i]);
             scan(table, ENTRIES, words, mont_digit(e, e_bits, j * PORTABLE_WINDOW, PORTABLE_WINDOW), t);
-            portable_mul_one(m, x[i], x[i], t);
+            mul(m, x[i], x[i], t);
         }
     }
     secret_wipe(table, sizeof table);
     secret_wipe(t, sizeof t);
+}
+
+static void portable_pow(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e, size_t e_bits)
+{
+    powers(m, portable_mul_one, m->elem_words, n, x, e, e_bits);
+}
+
+static void portable_flat_pow(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e,
+                              size_t e_bits)
+{
+    powers(m, portable_flat_one, m->limbs, n, x, e, e_bits);
 }
 
 static size_t portable_window(size_t n_words)
@@ -173,6 +204,8 @@ const struct mont_kernel mont_portable = {
     .mul = portable_mul,
     .sqr = portable_sqr,
     .pow = portable_pow,
+    .flat_mul = portable_flat_mul,
+    .flat_pow = portable_flat_pow,
     .entry_bytes = 8,
     .table_put = portable_table_put,
     .table_pow = portable_table_pow,
@@ -330,6 +363,52 @@ void mont_pow(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t
 {
     assert(m->n_words <= MONT_WORDS / 2);
     m->kernel->pow(m, n, x, e, e_bits);
+}
+
+void mont_flat_load(const struct mont *m, const uint64_t *x, uint64_t *flat)
+{
+    uint64_t t[MONT_WORDS], top = 0;
+    memcpy(t, x, m->n_words * sizeof *t);
+    reduce_once(t, &top, m->n64, m->n_words); /* once is enough: n has its top bit set */
+    limbs_of_words(t, m->n_words, m->kernel->radix, m->limbs, flat);
+    secret_wipe(t, sizeof t);
+}
+
+void mont_flat_store(const struct mont *m, const uint64_t *flat, uint64_t *x)
+{
+    uint64_t t[MONT_WORDS + 1];
+    words_of_limbs(flat, m->limbs, m->kernel->radix, m->n_words + 1, t);
+    if (m->kernel->radix == 64) t[m->n_words] = 0;
+    for (int i = 0; i < 3; i++)
+        reduce_once(t, &t[m->n_words], m->n64, m->n_words);
+    memcpy(x, t, m->n_words * sizeof *x);
+    secret_wipe(t, sizeof t);
+}
+
+void mont_flat_add(const struct mont *m, uint64_t *out, const uint64_t *a, const uint64_t *b)
+{
+    if (m->kernel->radix == 64) {
+        uint64_t top = mpn_add_n(out, a, b, (mp_size_t)m->limbs);
+        reduce_once(out, &top, m->n64, m->limbs);
+        return;
+    }
+    uint64_t carry = 0, mask = (1ull << m->kernel->radix) - 1;
+    for (size_t i = 0; i < m->limbs; i++) {
+        carry += a[i] + b[i];
+        out[i] = carry & mask;
+        carry >>= m->kernel->radix;
+    }
+}
+
+void mont_flat_mul(const struct mont *m, size_t n, uint64_t *const *out, const uint64_t *const *a,
+                   const uint64_t *const *b)
+{
+    m->kernel->flat_mul(m, n, out, a, b);
+}
+
+void mont_flat_pow(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e, size_t e_bits)
+{
+    m->kernel->flat_pow(m, n, x, e, e_bits);
 }
 
 static size_t n_windows(const struct mont *m, size_t e_bits)

@@ -51,6 +51,16 @@ void mont_sqr(const struct mont *m, size_t n, uint64_t *const *x, size_t times);
 /* x[i] becomes x[i]^e of Montgomery elements, one exponent of e_bits bits for all. n_words at most 24. */
 void mont_pow(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e, size_t e_bits);
 
+/* Modulo n alone, for RSA and Diffie-Hellman: flat elements are .limbs words. rr, one and unit serve them
+ * too. */
+void mont_flat_load(const struct mont *m, const uint64_t *x, uint64_t *flat);  /* x: n_words, any value */
+void mont_flat_store(const struct mont *m, const uint64_t *flat, uint64_t *x); /* canonical, below n */
+void mont_flat_add(const struct mont *m, uint64_t *out, const uint64_t *a,
+                   const uint64_t *b); /* as mont_add */
+void mont_flat_mul(const struct mont *m, size_t n, uint64_t *const *out, const uint64_t *const *a,
+                   const uint64_t *const *b);
+void mont_flat_pow(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e, size_t e_bits);
+
 /* Powers of one base, for exponents of up to e_bits bits. */
 struct mont_table {
     const struct mont *m;
@@ -80,6 +90,9 @@ struct mont_kernel {
                 const uint64_t *const *b);
     void (*sqr)(const struct mont *m, size_t n, uint64_t *const *x, size_t times);
     void (*pow)(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e, size_t e_bits);
+    void (*flat_mul)(const struct mont *m, size_t n, uint64_t *const *out, const uint64_t *const *a,
+                     const uint64_t *const *b);
+    void (*flat_pow)(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e, size_t e_bits);
     size_t entry_bytes; /* of a limb in a table */
     /* Writes limb k of entry i of window j. */
     void (*table_put)(const struct mont *m, uint64_t *words, size_t j, size_t i, size_t k, uint64_t x);

@@ -17,56 +17,52 @@
 
 enum { RADIX = 27, LANES = 4, TILE = 3, L1024 = 39, L1536 = 60, L2048 = 78, L3072 = 117 };
 
-/* out = (a b + c d + init) / R modulo n and the quotient. Rows of TILE limbs of a and c at a time: first the
- * square of TILE limbs in which q is found, then along the other limbs of b, d and n with TILE columns in
- * registers. */
-INLINE void montgomery(const int L, __m256i *out, const __m256i *a, const __m256i *b, const __m256i *c,
-                       const __m256i *d, const __m256i *init, const struct mont *m, __m256i *q)
+/* w += x y, TILE limbs by one. */
+INLINE void row(__m256i *w, const __m256i *x, __m256i y)
 {
-    __m256i t[2 * L3072];
+#pragma GCC unroll 6
+    for (int r = 0; r < TILE; r++)
+        w[r] = ADD(w[r], MUL(x[r], y));
+}
+
+/* out = (t + a b + c d) / R modulo n and its quotient q; t, of 2 L columns, is used up. Without a b for a =
+ * NULL, without c d for c = NULL. Rows of TILE limbs of a and c at a time: first the square of TILE limbs in
+ * which q is found, then along the other limbs of b, d and n with TILE columns in registers. */
+INLINE void montgomery(const int L, __m256i *t, __m256i *out, const __m256i *a, const __m256i *b,
+                       const __m256i *c, const __m256i *d, const struct mont *m, __m256i *q)
+{
     const __m256i low = ALL((1ull << RADIX) - 1), n0 = ALL(m->n0);
-    for (int i = 0; i < 2 * L; i++)
-        t[i] = init && i < L ? init[i] : ZERO;
     for (int i0 = 0; i0 < L; i0 += TILE) {
         __m256i A[TILE], C[TILE], Q[TILE], w[2 * TILE];
 #pragma GCC unroll 6
         for (int r = 0; r < TILE; r++) {
-            A[r] = a[i0 + r];
-            C[r] = c ? c[i0 + r] : ZERO;
+            if (a) A[r] = a[i0 + r];
+            if (c) C[r] = c[i0 + r];
         }
 #pragma GCC unroll 6
-        for (int r = 0; r < 2 * TILE - 1; r++)
+        for (int r = 0; r < 2 * TILE; r++)
             w[r] = t[i0 + r];
 #pragma GCC unroll 6
         for (int r = 0; r < TILE; r++) {
 #pragma GCC unroll 6
             for (int j = 0; j < TILE; j++) {
-                w[r + j] = ADD(w[r + j], MUL(A[r], b[j]));
+                if (a) w[r + j] = ADD(w[r + j], MUL(A[r], b[j]));
                 if (c) w[r + j] = ADD(w[r + j], MUL(C[r], d[j]));
             }
             Q[r] = AND(MUL(w[r], n0), low); /* the product takes the low 32 bits; 27 of them count */
 #pragma GCC unroll 6
             for (int j = 0; j < TILE; j++)
                 w[r + j] = ADD(w[r + j], MUL(Q[r], ALL(m->n[j])));
-            if (r + 1 < TILE) w[r + 1] = ADD(w[r + 1], SHR(w[r], RADIX));
+            w[r + 1] = ADD(w[r + 1], SHR(w[r], RADIX));
             q[i0 + r] = Q[r];
         }
-        w[2 * TILE - 1] = ADD(t[i0 + 2 * TILE - 1], ZERO);
-        w[TILE] = ADD(w[TILE], SHR(w[TILE - 1], RADIX));
 #pragma GCC unroll 6
         for (int r = 0; r < TILE; r++)
             w[r] = w[TILE + r];
         for (int j = TILE; j < L; j++) {
-            const __m256i bj = b[j], nj = ALL(m->n[j]);
-#pragma GCC unroll 6
-            for (int r = 0; r < TILE; r++)
-                w[r] = ADD(w[r], ADD(MUL(A[r], bj), MUL(Q[r], nj)));
-            if (c) {
-                const __m256i dj = d[j];
-#pragma GCC unroll 6
-                for (int r = 0; r < TILE; r++)
-                    w[r] = ADD(w[r], MUL(C[r], dj));
-            }
+            if (a) row(w, A, b[j]);
+            if (c) row(w, C, d[j]);
+            row(w, Q, ALL(m->n[j]));
             t[i0 + j] = w[0];
 #pragma GCC unroll 6
             for (int r = 0; r + 1 < TILE; r++)
@@ -85,16 +81,57 @@ INLINE void montgomery(const int L, __m256i *out, const __m256i *a, const __m256
     }
 }
 
-static void gather(const struct mont *m, __m256i *v, const uint64_t *const *x, size_t n)
+/* t = a^2 in 2 L columns: the products of different limbs once and doubled. */
+INLINE void square(const int L, __m256i *t, const __m256i *a)
 {
-    for (size_t k = 0; k < m->elem_words; k++)
+    for (int i = 0; i < 2 * L; i++)
+        t[i] = ZERO;
+    for (int i0 = 0; i0 < L; i0 += TILE) {
+        __m256i A[TILE], w[2 * TILE];
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE; r++)
+            A[r] = a[i0 + r];
+#pragma GCC unroll 6
+        for (int r = 0; r < 2 * TILE; r++)
+            w[r] = t[2 * i0 + r];
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE; r++)
+#pragma GCC unroll 6
+            for (int j = r + 1; j < TILE; j++)
+                w[r + j] = ADD(w[r + j], MUL(A[r], A[j]));
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE; r++) {
+            t[2 * i0 + r] = w[r];
+            w[r] = w[TILE + r];
+        }
+        for (int j = i0 + TILE; j < L; j++) {
+            row(w, A, a[j]);
+            t[i0 + j] = w[0];
+#pragma GCC unroll 6
+            for (int r = 0; r + 1 < TILE; r++)
+                w[r] = w[r + 1];
+            w[TILE - 1] = i0 + j + TILE < 2 * L ? t[i0 + j + TILE] : ZERO;
+        }
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE; r++)
+            t[i0 + L + r] = w[r];
+    }
+    for (int i = 0; i < L; i++) {
+        t[2 * i] = ADD(ADD(t[2 * i], t[2 * i]), MUL(a[i], a[i]));
+        t[2 * i + 1] = ADD(t[2 * i + 1], t[2 * i + 1]);
+    }
+}
+
+static void gather(size_t words, __m256i *v, const uint64_t *const *x, size_t n)
+{
+    for (size_t k = 0; k < words; k++)
         v[k] = _mm256_setr_epi64x((long long)x[0][k], (long long)x[n > 1 ? 1 : 0][k],
                                   (long long)x[n > 2 ? 2 : n - 1][k], (long long)x[n > 3 ? 3 : n - 1][k]);
 }
 
-static void scatter(const struct mont *m, uint64_t *const *x, const __m256i *v, size_t n)
+static void scatter(size_t words, uint64_t *const *x, const __m256i *v, size_t n)
 {
-    for (size_t k = 0; k < m->elem_words; k++) {
+    for (size_t k = 0; k < words; k++) {
         uint64_t t[LANES];
         _mm256_storeu_si256((__m256i *)t, v[k]);
         for (size_t i = 0; i < n; i++)
@@ -153,6 +190,8 @@ const struct mont_kernel mont_avx2 = {
     .mul = mul,
     .sqr = sqr,
     .pow = pow_shared,
+    .flat_mul = flat_mul_n,
+    .flat_pow = flat_pow_shared,
     .entry_bytes = 4,
     .table_put = table_put,
     .table_pow = table_pow,

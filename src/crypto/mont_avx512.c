@@ -19,22 +19,30 @@
 
 enum { RADIX = 52, LANES = 8, TILE = 5, L1024 = 20, L1536 = 30, L2048 = 40, L3072 = 60 };
 
-/* out = (a b + c d + init) / R modulo n, lane by lane, and the quotient q with a b + c d + init + q n = R
- * out; c = NULL leaves out c d. Rows of TILE limbs of a and c at a time: first the square of TILE limbs in
- * which q is found, then along the other limbs of b, d and n with TILE + 1 columns in registers. */
-INLINE void montgomery(const int L, __m512i *out, const __m512i *a, const __m512i *b, const __m512i *c,
-                       const __m512i *d, const __m512i *init, const struct mont *m, __m512i *q)
+/* w += x y, TILE limbs by one, in TILE + 1 columns. */
+INLINE void row(__m512i *w, const __m512i *x, __m512i y)
 {
-    __m512i t[2 * L3072];
+#pragma GCC unroll 11
+    for (int r = 0; r < TILE; r++)
+        w[r] = LO(w[r], x[r], y);
+#pragma GCC unroll 11
+    for (int r = 0; r < TILE; r++)
+        w[r + 1] = HI(w[r + 1], x[r], y);
+}
+
+/* out = (t + a b + c d) / R modulo n and its quotient q; t, of 2 L columns, is used up. Without a b for a =
+ * NULL, without c d for c = NULL. Rows of TILE limbs of a and c at a time: first the square of TILE limbs in
+ * which q is found, then along the other limbs of b, d and n with TILE + 1 columns in registers. */
+INLINE void montgomery(const int L, __m512i *t, __m512i *out, const __m512i *a, const __m512i *b,
+                       const __m512i *c, const __m512i *d, const struct mont *m, __m512i *q)
+{
     const __m512i low = ALL((1ull << RADIX) - 1), n0 = ALL(m->n0);
-    for (int i = 0; i < 2 * L; i++)
-        t[i] = init && i < L ? init[i] : ZERO;
     for (int i0 = 0; i0 < L; i0 += TILE) {
         __m512i A[TILE], C[TILE], Q[TILE], w[2 * TILE + 1];
 #pragma GCC unroll 11
         for (int r = 0; r < TILE; r++) {
-            A[r] = a[i0 + r];
-            C[r] = c ? c[i0 + r] : ZERO;
+            if (a) A[r] = a[i0 + r];
+            if (c) C[r] = c[i0 + r];
         }
 #pragma GCC unroll 11
         for (int r = 0; r < 2 * TILE; r++)
@@ -44,12 +52,12 @@ INLINE void montgomery(const int L, __m512i *out, const __m512i *a, const __m512
         for (int r = 0; r < TILE; r++) {
 #pragma GCC unroll 11
             for (int j = 0; j < TILE; j++) {
-                w[r + j] = LO(w[r + j], A[r], b[j]);
+                if (a) w[r + j] = LO(w[r + j], A[r], b[j]);
                 if (c) w[r + j] = LO(w[r + j], C[r], d[j]);
             }
 #pragma GCC unroll 11
             for (int j = 0; j < TILE; j++) {
-                w[r + j + 1] = HI(w[r + j + 1], A[r], b[j]);
+                if (a) w[r + j + 1] = HI(w[r + j + 1], A[r], b[j]);
                 if (c) w[r + j + 1] = HI(w[r + j + 1], C[r], d[j]);
             }
             Q[r] = LO(ZERO, w[r], n0);
@@ -65,29 +73,10 @@ INLINE void montgomery(const int L, __m512i *out, const __m512i *a, const __m512
         for (int r = 0; r <= TILE; r++)
             w[r] = w[TILE + r];
         for (int j = TILE; j < L; j++) {
-            const __m512i bj = b[j], nj = ALL(m->n[j]);
             w[TILE] = ADD(w[TILE], t[i0 + j + TILE]);
-#pragma GCC unroll 11
-            for (int r = 0; r < TILE; r++)
-                w[r] = LO(w[r], A[r], bj);
-#pragma GCC unroll 11
-            for (int r = 0; r < TILE; r++)
-                w[r + 1] = HI(w[r + 1], A[r], bj);
-            if (c) {
-                const __m512i dj = d[j];
-#pragma GCC unroll 11
-                for (int r = 0; r < TILE; r++)
-                    w[r] = LO(w[r], C[r], dj);
-#pragma GCC unroll 11
-                for (int r = 0; r < TILE; r++)
-                    w[r + 1] = HI(w[r + 1], C[r], dj);
-            }
-#pragma GCC unroll 11
-            for (int r = 0; r < TILE; r++)
-                w[r] = LO(w[r], Q[r], nj);
-#pragma GCC unroll 11
-            for (int r = 0; r < TILE; r++)
-                w[r + 1] = HI(w[r + 1], Q[r], nj);
+            if (a) row(w, A, b[j]);
+            if (c) row(w, C, d[j]);
+            row(w, Q, ALL(m->n[j]));
             t[i0 + j] = w[0];
 #pragma GCC unroll 11
             for (int r = 0; r < TILE; r++)
@@ -103,6 +92,51 @@ INLINE void montgomery(const int L, __m512i *out, const __m512i *a, const __m512
         __m512i x = ADD(t[L + i], carry);
         out[i] = AND(x, low);
         carry = SHR(x, RADIX);
+    }
+}
+
+/* t = a^2 in 2 L columns: the products of different limbs once and doubled. */
+INLINE void square(const int L, __m512i *t, const __m512i *a)
+{
+    for (int i = 0; i < 2 * L; i++)
+        t[i] = ZERO;
+    for (int i0 = 0; i0 < L; i0 += TILE) {
+        __m512i A[TILE], w[2 * TILE];
+#pragma GCC unroll 11
+        for (int r = 0; r < TILE; r++)
+            A[r] = a[i0 + r];
+#pragma GCC unroll 11
+        for (int r = 0; r < 2 * TILE; r++)
+            w[r] = t[2 * i0 + r];
+#pragma GCC unroll 11
+        for (int r = 0; r < TILE; r++)
+#pragma GCC unroll 11
+            for (int j = r + 1; j < TILE; j++) {
+                w[r + j] = LO(w[r + j], A[r], A[j]);
+                w[r + j + 1] = HI(w[r + j + 1], A[r], A[j]);
+            }
+#pragma GCC unroll 11
+        for (int r = 0; r < TILE; r++) {
+            t[2 * i0 + r] = w[r];
+            w[r] = w[TILE + r];
+        }
+        w[TILE] = ZERO;
+        for (int j = i0 + TILE; j < L; j++) {
+            w[TILE] = ADD(w[TILE], t[i0 + j + TILE]);
+            row(w, A, a[j]);
+            t[i0 + j] = w[0];
+#pragma GCC unroll 11
+            for (int r = 0; r < TILE; r++)
+                w[r] = w[r + 1];
+            w[TILE] = ZERO;
+        }
+#pragma GCC unroll 11
+        for (int r = 0; r < TILE; r++)
+            t[i0 + L + r] = w[r];
+    }
+    for (int i = 0; i < L; i++) {
+        t[2 * i] = LO(ADD(t[2 * i], t[2 * i]), a[i], a[i]);
+        t[2 * i + 1] = HI(ADD(t[2 * i + 1], t[2 * i + 1]), a[i], a[i]);
     }
 }
 
@@ -130,11 +164,11 @@ INLINE void transpose(__m512i r[8])
 
 /* Lanes from n <= 8 elements; lanes past them repeat the last. Element words are a multiple of 4, read by
  * masks. */
-static void gather(const struct mont *m, __m512i *v, const uint64_t *const *x, size_t n)
+static void gather(size_t words, __m512i *v, const uint64_t *const *x, size_t n)
 {
-    for (size_t k = 0; k < m->elem_words; k += 8) {
+    for (size_t k = 0; k < words; k += 8) {
         __m512i r[8];
-        size_t left = m->elem_words - k;
+        size_t left = words - k;
         __mmask8 some = (__mmask8)(left < 8 ? (1u << left) - 1 : 0xff);
         for (size_t i = 0; i < 8; i++)
             r[i] = _mm512_maskz_loadu_epi64(some, x[i < n ? i : n - 1] + k);
@@ -144,11 +178,11 @@ static void gather(const struct mont *m, __m512i *v, const uint64_t *const *x, s
     }
 }
 
-static void scatter(const struct mont *m, uint64_t *const *x, const __m512i *v, size_t n)
+static void scatter(size_t words, uint64_t *const *x, const __m512i *v, size_t n)
 {
-    for (size_t k = 0; k < m->elem_words; k += 8) {
+    for (size_t k = 0; k < words; k += 8) {
         __m512i r[8];
-        size_t left = m->elem_words - k;
+        size_t left = words - k;
         __mmask8 some = (__mmask8)(left < 8 ? (1u << left) - 1 : 0xff);
         for (size_t i = 0; i < 8; i++)
             r[i] = i < left ? v[k + i] : ZERO;
@@ -205,6 +239,8 @@ const struct mont_kernel mont_avx512 = {
     .mul = mul,
     .sqr = sqr,
     .pow = pow_shared,
+    .flat_mul = flat_mul_n,
+    .flat_pow = flat_pow_shared,
     .entry_bytes = 8,
     .table_put = table_put,
     .table_pow = table_pow,

@@ -23,87 +23,99 @@ static size_t limbs(size_t n_words)
     return n_words == 16 ? L1024 : n_words == 24 ? L1536 : n_words == 32 ? L2048 : L3072;
 }
 
-/* kn - q, the multiple of n above R less the quotient: not negative in any limb. */
-INLINE void minus_q(const int L, VEC *v, const VEC *q, const struct mont *m)
-{
-    for (int i = 0; i < L; i++)
-        v[i] = SUB(ALL(m->kn[i]), q[i]);
-}
-
-/* r = x y / R, pairs of L limbs and L limbs. r may be x or y. */
+/* r = x y / R, pairs of L limbs and L limbs; kn - q is the multiple of n above R less the quotient, not
+ * negative in any limb. r may be x or y. */
 INLINE void pair_mul(const int L, VEC *r, const VEC *x, const VEC *y, const struct mont *m)
 {
-    VEC q[MAX_LIMBS], v[MAX_LIMBS], lo[MAX_LIMBS], unused[MAX_LIMBS];
-    montgomery(L, lo, x, y, NULL, NULL, NULL, m, q);
-    minus_q(L, v, q, m);
-    montgomery(L, r + L, x, y + L, x + L, y, v, m, unused);
+    VEC t[2 * MAX_LIMBS], q[MAX_LIMBS], lo[MAX_LIMBS], unused[MAX_LIMBS];
+    for (int i = 0; i < 2 * L; i++)
+        t[i] = ZERO;
+    montgomery(L, t, lo, x, y, NULL, NULL, m, q);
+    for (int i = 0; i < L; i++)
+        t[i] = SUB(ALL(m->kn[i]), q[i]);
+    for (int i = L; i < 2 * L; i++)
+        t[i] = ZERO;
+    montgomery(L, t, r + L, x, y + L, x + L, y, m, unused);
     memcpy(r, lo, (size_t)L * sizeof *r);
 }
 
 /* r = x^2 / R: the cross terms are one product with 2 hi. */
 INLINE void pair_sqr(const int L, VEC *r, const VEC *x, const struct mont *m)
 {
-    VEC q[MAX_LIMBS], v[MAX_LIMBS], lo[MAX_LIMBS], hi2[MAX_LIMBS], unused[MAX_LIMBS];
+    VEC t[2 * MAX_LIMBS], q[MAX_LIMBS], lo[MAX_LIMBS], hi2[MAX_LIMBS], unused[MAX_LIMBS];
     const VEC low = ALL((1ull << RADIX) - 1);
     VEC carry = ZERO;
     for (int i = 0; i < L; i++) {
-        VEC t = ADD(ADD(x[L + i], x[L + i]), carry);
-        hi2[i] = AND(t, low);
-        carry = SHR(t, RADIX);
+        VEC v = ADD(ADD(x[L + i], x[L + i]), carry);
+        hi2[i] = AND(v, low);
+        carry = SHR(v, RADIX);
     }
-    montgomery(L, lo, x, x, NULL, NULL, NULL, m, q);
-    minus_q(L, v, q, m);
-    montgomery(L, r + L, x, hi2, NULL, NULL, v, m, unused);
+    square(L, t, x);
+    montgomery(L, t, lo, NULL, NULL, NULL, NULL, m, q);
+    for (int i = 0; i < L; i++)
+        t[i] = SUB(ALL(m->kn[i]), q[i]);
+    for (int i = L; i < 2 * L; i++)
+        t[i] = ZERO;
+    montgomery(L, t, r + L, x, hi2, NULL, NULL, m, unused);
     memcpy(r, lo, (size_t)L * sizeof *r);
 }
 
-#define SIZE(L)                                                                                              \
-    static __attribute__((noinline)) void pair_mul_##L(VEC *r, const VEC *x, const VEC *y,                   \
-                                                       const struct mont *m)                                 \
-    {                                                                                                        \
-        pair_mul(L, r, x, y, m);                                                                             \
-    }                                                                                                        \
-    static __attribute__((noinline)) void pair_sqr_##L(VEC *r, const VEC *x, const struct mont *m)           \
-    {                                                                                                        \
-        pair_sqr(L, r, x, m);                                                                                \
-    }
-SIZE(L1024)
-SIZE(L1536)
-SIZE(L2048)
-SIZE(L3072)
-
-static void vec_mul(VEC *r, const VEC *x, const VEC *y, const struct mont *m)
+/* The same modulo n alone. */
+INLINE void flat_mul(const int L, VEC *r, const VEC *x, const VEC *y, const struct mont *m)
 {
-    switch (m->limbs) {
-    case L1024:
-        pair_mul_L1024(r, x, y, m);
-        break;
-    case L1536:
-        pair_mul_L1536(r, x, y, m);
-        break;
-    case L2048:
-        pair_mul_L2048(r, x, y, m);
-        break;
-    default:
-        pair_mul_L3072(r, x, y, m);
-    }
+    VEC t[2 * MAX_LIMBS], unused[MAX_LIMBS];
+    for (int i = 0; i < 2 * L; i++)
+        t[i] = ZERO;
+    montgomery(L, t, r, x, y, NULL, NULL, m, unused);
 }
 
-static void vec_sqr(VEC *r, const VEC *x, const struct mont *m)
+INLINE void flat_sqr(const int L, VEC *r, const VEC *x, const struct mont *m)
 {
-    switch (m->limbs) {
-    case L1024:
-        pair_sqr_L1024(r, x, m);
-        break;
-    case L1536:
-        pair_sqr_L1536(r, x, m);
-        break;
-    case L2048:
-        pair_sqr_L2048(r, x, m);
-        break;
-    default:
-        pair_sqr_L3072(r, x, m);
+    VEC t[2 * MAX_LIMBS], unused[MAX_LIMBS];
+    square(L, t, x);
+    montgomery(L, t, r, NULL, NULL, NULL, NULL, m, unused);
+}
+
+/* Each for one size, chosen by a table: products of a kind for n of each size. */
+#define SIZE(kind, L)                                                                                        \
+    static __attribute__((noinline)) void kind##_mul_##L(VEC *r, const VEC *x, const VEC *y,                 \
+                                                         const struct mont *m)                               \
+    {                                                                                                        \
+        kind##_mul(L, r, x, y, m);                                                                           \
+    }                                                                                                        \
+    static __attribute__((noinline)) void kind##_sqr_##L(VEC *r, const VEC *x, const struct mont *m)         \
+    {                                                                                                        \
+        kind##_sqr(L, r, x, m);                                                                              \
     }
+SIZE(pair, L1024)
+SIZE(pair, L1536)
+SIZE(pair, L2048)
+SIZE(pair, L3072)
+SIZE(flat, L1024)
+SIZE(flat, L1536)
+SIZE(flat, L2048)
+SIZE(flat, L3072)
+
+struct ops {
+    void (*mul)(VEC *r, const VEC *x, const VEC *y, const struct mont *m);
+    void (*sqr)(VEC *r, const VEC *x, const struct mont *m);
+};
+static const struct ops pair_ops[] = {
+    {pair_mul_L1024, pair_sqr_L1024},
+    {pair_mul_L1536, pair_sqr_L1536},
+    {pair_mul_L2048, pair_sqr_L2048},
+    {pair_mul_L3072, pair_sqr_L3072},
+};
+static const struct ops flat_ops[] = {
+    {flat_mul_L1024, flat_sqr_L1024},
+    {flat_mul_L1536, flat_sqr_L1536},
+    {flat_mul_L2048, flat_sqr_L2048},
+    {flat_mul_L3072, flat_sqr_L3072},
+};
+
+static size_t size_index(const struct mont *m)
+{
+    return m->limbs == L1024 ? 0 : m->limbs == L1536 ? 1 : m->limbs == L2048 ? 2 : 3;
 }
 
 static size_t at_most(size_t n, size_t max)
@@ -111,68 +123,93 @@ static size_t at_most(size_t n, size_t max)
     return n < max ? n : max;
 }
 
-static void mul(const struct mont *m, size_t n, uint64_t *const *out, const uint64_t *const *a,
-                const uint64_t *const *b)
+/* words: of an element of the kind; limbs for flat ones. */
+static void products(const struct mont *m, const struct ops *o, size_t words, size_t n, uint64_t *const *out,
+                     const uint64_t *const *a, const uint64_t *const *b)
 {
     VEC x[2 * MAX_LIMBS], y[2 * MAX_LIMBS];
     for (size_t i = 0; i < n; i += LANES) {
         size_t k = at_most(n - i, LANES);
-        gather(m, x, a + i, k);
-        gather(m, y, b + i, k);
-        vec_mul(x, x, y, m);
-        scatter(m, out + i, x, k);
+        gather(words, x, a + i, k);
+        gather(words, y, b + i, k);
+        o->mul(x, x, y, m);
+        scatter(words, out + i, x, k);
     }
+}
+
+static void mul(const struct mont *m, size_t n, uint64_t *const *out, const uint64_t *const *a,
+                const uint64_t *const *b)
+{
+    products(m, &pair_ops[size_index(m)], m->elem_words, n, out, a, b);
+}
+
+static void flat_mul_n(const struct mont *m, size_t n, uint64_t *const *out, const uint64_t *const *a,
+                       const uint64_t *const *b)
+{
+    products(m, &flat_ops[size_index(m)], m->limbs, n, out, a, b);
 }
 
 static void sqr(const struct mont *m, size_t n, uint64_t *const *x, size_t times)
 {
+    const struct ops *o = &pair_ops[size_index(m)];
     VEC v[2 * MAX_LIMBS];
     for (size_t i = 0; i < n; i += LANES) {
         size_t k = at_most(n - i, LANES);
-        gather(m, v, (const uint64_t *const *)x + i, k);
+        gather(m->elem_words, v, (const uint64_t *const *)x + i, k);
         for (size_t t = 0; t < times; t++)
-            vec_sqr(v, v, m);
-        scatter(m, x + i, v, k);
+            o->sqr(v, v, m);
+        scatter(m->elem_words, x + i, v, k);
     }
 }
 
 enum { POW_WINDOW = 5, POW_ENTRIES = 1 << POW_WINDOW };
 
 /* One digit for all lanes: every entry is read, one is kept. */
-static void scan(const struct mont *m, const VEC *table, uint64_t digit, VEC *out)
+static void scan(size_t words, const VEC *table, uint64_t digit, VEC *out)
 {
-    size_t words = m->elem_words;
     for (size_t k = 0; k < words; k++)
         out[k] = ZERO;
-    for (size_t i = 0; i < POW_ENTRIES; i++) {
+    for (size_t i = 0; i < POW_ENTRIES; i++)
         for (size_t k = 0; k < words; k++)
             KEEP(out[k], digit, i, table[i * words + k]);
-    }
 }
 
-static void pow_shared(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e, size_t e_bits)
+static void powers(const struct mont *m, const struct ops *o, size_t words, size_t n, uint64_t *const *x,
+                   const uint64_t *e, size_t e_bits)
 {
-    VEC table[POW_ENTRIES * 2 * L1536], v[2 * MAX_LIMBS], y[2 * MAX_LIMBS]; /* n of at most 1536 bits */
-    size_t words = m->elem_words, windows = (e_bits + POW_WINDOW - 1) / POW_WINDOW;
+    VEC table[POW_ENTRIES * 2 * L1536], v[2 * MAX_LIMBS],
+        y[2 * MAX_LIMBS]; /* pairs are of at most 1536 bits */
+    size_t windows = (e_bits + POW_WINDOW - 1) / POW_WINDOW;
     for (size_t i = 0; i < n; i += LANES) {
         size_t lanes = at_most(n - i, LANES);
         for (size_t k = 0; k < words; k++)
             table[k] = ALL(m->one[k]);
-        gather(m, table + words, (const uint64_t *const *)x + i, lanes);
+        gather(words, table + words, (const uint64_t *const *)x + i, lanes);
         for (size_t k = 2; k < POW_ENTRIES; k++)
-            vec_mul(table + k * words, table + (k - 1) * words, table + words, m);
+            o->mul(table + k * words, table + (k - 1) * words, table + words, m);
         memcpy(v, table, words * sizeof *v);
         for (size_t j = windows; j-- > 0;) {
             for (int s = 0; s < POW_WINDOW && j + 1 < windows; s++)
-                vec_sqr(v, v, m);
-            scan(m, table, mont_digit(e, e_bits, j * POW_WINDOW, POW_WINDOW), y);
-            vec_mul(v, v, y, m);
+                o->sqr(v, v, m);
+            scan(words, table, mont_digit(e, e_bits, j * POW_WINDOW, POW_WINDOW), y);
+            o->mul(v, v, y, m);
         }
-        scatter(m, x + i, v, lanes);
+        scatter(words, x + i, v, lanes);
     }
     secret_wipe(table, words * POW_ENTRIES * sizeof *table);
     secret_wipe(v, sizeof v);
     secret_wipe(y, sizeof y);
+}
+
+static void pow_shared(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e, size_t e_bits)
+{
+    powers(m, &pair_ops[size_index(m)], m->elem_words, n, x, e, e_bits);
+}
+
+static void flat_pow_shared(const struct mont *m, size_t n, uint64_t *const *x, const uint64_t *e,
+                            size_t e_bits)
+{
+    powers(m, &flat_ops[size_index(m)], m->limbs, n, x, e, e_bits);
 }
 
 /* GROUPS * LANES elements go through a window of the table while it is in the cache. */
@@ -181,6 +218,7 @@ static void table_pow(const struct mont_table *t, size_t n, const uint64_t *cons
     enum { GROUPS = 8 };
     const struct mont *m = t->m;
     VEC v[GROUPS * 2 * MAX_LIMBS], y[2 * MAX_LIMBS];
+    const struct ops *o = &pair_ops[size_index(m)];
     size_t words = m->elem_words;
     for (size_t i0 = 0; i0 < n; i0 += GROUPS * LANES) {
         for (size_t j = 0; j < t->n_windows; j++)
@@ -191,10 +229,10 @@ static void table_pow(const struct mont_table *t, size_t n, const uint64_t *cons
                     index[l] = mont_digit(e[i], t->e_bits, j * t->window, t->window);
                 }
                 pick(t, j, index, j ? y : v + g * words);
-                if (j) vec_mul(v + g * words, v + g * words, y, m);
+                if (j) o->mul(v + g * words, v + g * words, y, m);
             }
         for (size_t g = 0; g < GROUPS && i0 + g * LANES < n; g++)
-            scatter(m, out + i0 + g * LANES, v + g * words, at_most(n - i0 - g * LANES, LANES));
+            scatter(words, out + i0 + g * LANES, v + g * words, at_most(n - i0 - g * LANES, LANES));
     }
     secret_wipe(v, sizeof v);
     secret_wipe(y, sizeof y);

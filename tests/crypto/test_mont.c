@@ -245,6 +245,66 @@ static void tables(struct ctx *cx)
     each(cx, check_tables);
 }
 
+static void flat_value(const struct mont *m, const uint64_t *flat, mpz_t out)
+{
+    uint64_t x[MONT_WORDS];
+    mont_flat_store(m, flat, x);
+    mpz_import(out, m->n_words, -1, 8, 0, 0, x);
+}
+
+static void check_flat(struct ctx *cx, struct fixture *f)
+{
+    struct big *g = &f->g;
+    uint64_t x[MONT_WORDS], e[3];
+    mpz_t big_e;
+    mpz_init(big_e);
+    for (size_t i = 0; i < N; i++)
+        for (size_t row = 0; row < 2; row++) {
+            CHECK_OK(cx, rand_bytes(cx, x, sizeof x));
+            if (i < 2) memset(x, i ? 0xff : 0, sizeof x);
+            mont_flat_load(f->m, x, f->elem[row][i]);
+            mpz_import(g->x, f->m->n_words, -1, 8, 0, 0, x);
+            mpz_mod(g->x, g->x, g->n);
+            flat_value(f->m, f->elem[row][i], g->y);
+            CHECK(mpz_cmp(g->x, g->y) == 0);
+        }
+    mont_flat_mul(f->m, N, f->elem[2], (const uint64_t *const *)f->elem[0],
+                  (const uint64_t *const *)f->elem[1]);
+    for (size_t i = 0; i < N; i++) {
+        flat_value(f->m, f->elem[0][i], g->x);
+        flat_value(f->m, f->elem[1][i], g->y);
+        mpz_add(g->z, g->x, g->y);
+        mpz_mul(g->x, g->x, g->y);
+        mpz_mul(g->x, g->x, g->rinv);
+        mpz_mod(g->x, g->x, g->n);
+        flat_value(f->m, f->elem[2][i], g->y);
+        CHECK(mpz_cmp(g->x, g->y) == 0);
+        mont_flat_add(f->m, f->elem[2][i], f->elem[0][i], f->elem[1][i]);
+        mpz_mod(g->z, g->z, g->n);
+        flat_value(f->m, f->elem[2][i], g->y);
+        CHECK(mpz_cmp(g->z, g->y) == 0);
+    }
+    CHECK_OK(cx, rand_bytes(cx, e, sizeof e));
+    mpz_import(big_e, 3, -1, 8, 0, 0, e);
+    mpz_fdiv_r_2exp(big_e, big_e, 131);
+    for (size_t i = 0; i < N; i++)
+        memcpy(f->elem[2][i], f->elem[0][i], f->m->limbs * sizeof(uint64_t));
+    mont_flat_pow(f->m, N, f->elem[2], e, 131);
+    for (size_t i = 0; i < N; i++) {
+        flat_value(f->m, f->elem[0][i], g->x);
+        power(g, big_e);
+        mpz_mod(g->x, g->x, g->n);
+        flat_value(f->m, f->elem[2][i], g->y);
+        CHECK(mpz_cmp(g->x, g->y) == 0);
+    }
+    mpz_clear(big_e);
+}
+
+static void flat(struct ctx *cx)
+{
+    each(cx, check_flat);
+}
+
 static void refuses(struct ctx *cx)
 {
     uint64_t n[MONT_WORDS];
@@ -259,4 +319,4 @@ static void refuses(struct ctx *cx)
     CHECK_ERR(mont_init(cx, m, n, 16), ARG);
 }
 
-TEST_MAIN(T(loads_and_stores), T(products), T(powers), T(tables), T(refuses))
+TEST_MAIN(T(loads_and_stores), T(products), T(powers), T(tables), T(flat), T(refuses))

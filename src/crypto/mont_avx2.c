@@ -3,7 +3,7 @@
 #include "crypto/mont.h"
 #include <immintrin.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE MONT_INLINE
 #define VEC    __m256i
 #define ADD    _mm256_add_epi64
 #define SUB    _mm256_sub_epi64
@@ -28,16 +28,16 @@ INLINE void row(__m256i *w, const __m256i *x, __m256i y)
 /* out = (t + a b + c d) / R modulo n and its quotient q; t, of 2 L columns, is used up. Without a b for a =
  * NULL, without c d for c = NULL. Rows of TILE limbs of a and c at a time: first the square of TILE limbs in
  * which q is found, then along the other limbs of b, d and n with TILE columns in registers. */
-INLINE void montgomery(const int L, __m256i *t, __m256i *out, const __m256i *a, const __m256i *b,
-                       const __m256i *c, const __m256i *d, const struct mont *m, __m256i *q)
+INLINE void montgomery(const int L, const bool ab, const bool cd, __m256i *t, __m256i *out, const __m256i *a,
+                       const __m256i *b, const __m256i *c, const __m256i *d, const struct mont *m, __m256i *q)
 {
     const __m256i low = ALL((1ull << RADIX) - 1), n0 = ALL(m->n0);
     for (int i0 = 0; i0 < L; i0 += TILE) {
         __m256i A[TILE], C[TILE], Q[TILE], w[2 * TILE];
 #pragma GCC unroll 6
         for (int r = 0; r < TILE; r++) {
-            if (a) A[r] = a[i0 + r];
-            if (c) C[r] = c[i0 + r];
+            if (ab) A[r] = a[i0 + r];
+            if (cd) C[r] = c[i0 + r];
         }
 #pragma GCC unroll 6
         for (int r = 0; r < 2 * TILE; r++)
@@ -46,8 +46,8 @@ INLINE void montgomery(const int L, __m256i *t, __m256i *out, const __m256i *a, 
         for (int r = 0; r < TILE; r++) {
 #pragma GCC unroll 6
             for (int j = 0; j < TILE; j++) {
-                if (a) w[r + j] = ADD(w[r + j], MUL(A[r], b[j]));
-                if (c) w[r + j] = ADD(w[r + j], MUL(C[r], d[j]));
+                if (ab) w[r + j] = ADD(w[r + j], MUL(A[r], b[j]));
+                if (cd) w[r + j] = ADD(w[r + j], MUL(C[r], d[j]));
             }
             Q[r] = AND(MUL(w[r], n0), low); /* the product takes the low 32 bits; 27 of them count */
 #pragma GCC unroll 6
@@ -60,14 +60,14 @@ INLINE void montgomery(const int L, __m256i *t, __m256i *out, const __m256i *a, 
         for (int r = 0; r < TILE; r++)
             w[r] = w[TILE + r];
         for (int j = TILE; j < L; j++) {
-            if (a) row(w, A, b[j]);
-            if (c) row(w, C, d[j]);
+            if (ab) row(w, A, b[j]);
+            if (cd) row(w, C, d[j]);
             row(w, Q, ALL(m->n[j]));
             t[i0 + j] = w[0];
 #pragma GCC unroll 6
             for (int r = 0; r + 1 < TILE; r++)
                 w[r] = w[r + 1];
-            w[TILE - 1] = i0 + j + TILE < 2 * L ? t[i0 + j + TILE] : ZERO;
+            w[TILE - 1] = t[i0 + j + TILE];
         }
 #pragma GCC unroll 6
         for (int r = 0; r < TILE; r++)
@@ -81,10 +81,10 @@ INLINE void montgomery(const int L, __m256i *t, __m256i *out, const __m256i *a, 
     }
 }
 
-/* t = a^2 in 2 L columns: the products of different limbs once and doubled. */
+/* t = a^2 in 2 L columns, and a zero: the products of different limbs once and doubled. */
 INLINE void square(const int L, __m256i *t, const __m256i *a)
 {
-    for (int i = 0; i < 2 * L; i++)
+    for (int i = 0; i <= 2 * L; i++)
         t[i] = ZERO;
     for (int i0 = 0; i0 < L; i0 += TILE) {
         __m256i A[TILE], w[2 * TILE];
@@ -110,7 +110,7 @@ INLINE void square(const int L, __m256i *t, const __m256i *a)
 #pragma GCC unroll 6
             for (int r = 0; r + 1 < TILE; r++)
                 w[r] = w[r + 1];
-            w[TILE - 1] = i0 + j + TILE < 2 * L ? t[i0 + j + TILE] : ZERO;
+            w[TILE - 1] = t[i0 + j + TILE];
         }
 #pragma GCC unroll 6
         for (int r = 0; r < TILE; r++)

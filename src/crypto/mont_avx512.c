@@ -3,7 +3,7 @@
 #include "crypto/mont.h"
 #include <immintrin.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE MONT_INLINE
 #define ADD    _mm512_add_epi64
 #define SUB    _mm512_sub_epi64
 #define AND    _mm512_and_si512
@@ -33,16 +33,16 @@ INLINE void row(__m512i *w, const __m512i *x, __m512i y)
 /* out = (t + a b + c d) / R modulo n and its quotient q; t, of 2 L columns, is used up. Without a b for a =
  * NULL, without c d for c = NULL. Rows of TILE limbs of a and c at a time: first the square of TILE limbs in
  * which q is found, then along the other limbs of b, d and n with TILE + 1 columns in registers. */
-INLINE void montgomery(const int L, __m512i *t, __m512i *out, const __m512i *a, const __m512i *b,
-                       const __m512i *c, const __m512i *d, const struct mont *m, __m512i *q)
+INLINE void montgomery(const int L, const bool ab, const bool cd, __m512i *t, __m512i *out, const __m512i *a,
+                       const __m512i *b, const __m512i *c, const __m512i *d, const struct mont *m, __m512i *q)
 {
     const __m512i low = ALL((1ull << RADIX) - 1), n0 = ALL(m->n0);
     for (int i0 = 0; i0 < L; i0 += TILE) {
         __m512i A[TILE], C[TILE], Q[TILE], w[2 * TILE + 1];
 #pragma GCC unroll 11
         for (int r = 0; r < TILE; r++) {
-            if (a) A[r] = a[i0 + r];
-            if (c) C[r] = c[i0 + r];
+            if (ab) A[r] = a[i0 + r];
+            if (cd) C[r] = c[i0 + r];
         }
 #pragma GCC unroll 11
         for (int r = 0; r < 2 * TILE; r++)
@@ -52,13 +52,13 @@ INLINE void montgomery(const int L, __m512i *t, __m512i *out, const __m512i *a, 
         for (int r = 0; r < TILE; r++) {
 #pragma GCC unroll 11
             for (int j = 0; j < TILE; j++) {
-                if (a) w[r + j] = LO(w[r + j], A[r], b[j]);
-                if (c) w[r + j] = LO(w[r + j], C[r], d[j]);
+                if (ab) w[r + j] = LO(w[r + j], A[r], b[j]);
+                if (cd) w[r + j] = LO(w[r + j], C[r], d[j]);
             }
 #pragma GCC unroll 11
             for (int j = 0; j < TILE; j++) {
-                if (a) w[r + j + 1] = HI(w[r + j + 1], A[r], b[j]);
-                if (c) w[r + j + 1] = HI(w[r + j + 1], C[r], d[j]);
+                if (ab) w[r + j + 1] = HI(w[r + j + 1], A[r], b[j]);
+                if (cd) w[r + j + 1] = HI(w[r + j + 1], C[r], d[j]);
             }
             Q[r] = LO(ZERO, w[r], n0);
 #pragma GCC unroll 11
@@ -74,8 +74,8 @@ INLINE void montgomery(const int L, __m512i *t, __m512i *out, const __m512i *a, 
             w[r] = w[TILE + r];
         for (int j = TILE; j < L; j++) {
             w[TILE] = ADD(w[TILE], t[i0 + j + TILE]);
-            if (a) row(w, A, b[j]);
-            if (c) row(w, C, d[j]);
+            if (ab) row(w, A, b[j]);
+            if (cd) row(w, C, d[j]);
             row(w, Q, ALL(m->n[j]));
             t[i0 + j] = w[0];
 #pragma GCC unroll 11
@@ -95,10 +95,10 @@ INLINE void montgomery(const int L, __m512i *t, __m512i *out, const __m512i *a, 
     }
 }
 
-/* t = a^2 in 2 L columns: the products of different limbs once and doubled. */
+/* t = a^2 in 2 L columns, and a zero: the products of different limbs once and doubled. */
 INLINE void square(const int L, __m512i *t, const __m512i *a)
 {
-    for (int i = 0; i < 2 * L; i++)
+    for (int i = 0; i <= 2 * L; i++)
         t[i] = ZERO;
     for (int i0 = 0; i0 < L; i0 += TILE) {
         __m512i A[TILE], w[2 * TILE];

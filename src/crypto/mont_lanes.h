@@ -3,15 +3,18 @@
  * An element's halves are below 2n in limbs below 2^RADIX; R = 2^(RADIX L) is at least 2^16 n for every size,
  * so that operands below 8n give results below 2n: (64 n^2 + R n) / R, and (2 * 64 n^2 + R + n + R n) / R.
  * The including kernel defines
- *   LANES, RADIX, VEC                       a vector of LANES 64-bit words
- *   ADD SUB AND SHR ALL ZERO                on VEC; ALL(x) is x in every lane
- *   L1024 L1536 L2048 L3072                 limbs of n of so many bits
- *   montgomery(L, out, a, b, c, d, init, m, q)
- *                                           out = (a b + c d + init) / R modulo n, lane by lane, and the
- * quotient q with a b + c d + init + q n = R out; without c d for c = NULL gather(m, v, x, n), scatter(m, x,
- * v, n) n <= LANES elements to vectors, lanes past n repeat the last; and back KEEP(out, digit, i, x) out
- * becomes x where the shared digit is i, in constant time window, pick(t, j, index, out)          digits of
- * tables; out = each lane's entry of window j, in constant time */
+ *   LANES, RADIX, VEC          a vector of LANES 64-bit words
+ *   ADD SUB AND SHR ALL ZERO   on VEC; ALL(x) is x in every lane
+ *   L1024 L1536 L2048 L3072    limbs of n of so many bits
+ *   montgomery(L, ab, cd, t, out, a, b, c, d, m, q)
+ *                              out = (t + a b + c d) / R modulo n, lane by lane, and the quotient q with
+ *                              t + a b + c d + q n = R out; a b and c d only where the constants ab and cd
+ * say so; t of 2 L columns and a zero is used up square(L, t, a)            t = a^2 in 2 L columns and a zero
+ *   gather(words, v, x, n)     n <= LANES elements to vectors; lanes past n repeat the last
+ *   scatter(words, x, v, n)    and back
+ *   KEEP(out, digit, i, x)     out becomes x where the shared digit is i, in constant time
+ *   window, pick(t, j, digit, out)
+ *                              digits of tables; out = each lane's entry of window j, in constant time */
 #include "crypto/mont.h"
 #include "base/secret.h"
 #include <string.h>
@@ -27,22 +30,22 @@ static size_t limbs(size_t n_words)
  * negative in any limb. r may be x or y. */
 INLINE void pair_mul(const int L, VEC *r, const VEC *x, const VEC *y, const struct mont *m)
 {
-    VEC t[2 * MAX_LIMBS], q[MAX_LIMBS], lo[MAX_LIMBS], unused[MAX_LIMBS];
-    for (int i = 0; i < 2 * L; i++)
+    VEC t[2 * MAX_LIMBS + 1], q[MAX_LIMBS], lo[MAX_LIMBS], unused[MAX_LIMBS];
+    for (int i = 0; i <= 2 * L; i++)
         t[i] = ZERO;
-    montgomery(L, t, lo, x, y, NULL, NULL, m, q);
+    montgomery(L, true, false, t, lo, x, y, NULL, NULL, m, q);
     for (int i = 0; i < L; i++)
         t[i] = SUB(ALL(m->kn[i]), q[i]);
-    for (int i = L; i < 2 * L; i++)
+    for (int i = L; i <= 2 * L; i++)
         t[i] = ZERO;
-    montgomery(L, t, r + L, x, y + L, x + L, y, m, unused);
+    montgomery(L, true, true, t, r + L, x, y + L, x + L, y, m, unused);
     memcpy(r, lo, (size_t)L * sizeof *r);
 }
 
 /* r = x^2 / R: the cross terms are one product with 2 hi. */
 INLINE void pair_sqr(const int L, VEC *r, const VEC *x, const struct mont *m)
 {
-    VEC t[2 * MAX_LIMBS], q[MAX_LIMBS], lo[MAX_LIMBS], hi2[MAX_LIMBS], unused[MAX_LIMBS];
+    VEC t[2 * MAX_LIMBS + 1], q[MAX_LIMBS], lo[MAX_LIMBS], hi2[MAX_LIMBS], unused[MAX_LIMBS];
     const VEC low = ALL((1ull << RADIX) - 1);
     VEC carry = ZERO;
     for (int i = 0; i < L; i++) {
@@ -51,29 +54,29 @@ INLINE void pair_sqr(const int L, VEC *r, const VEC *x, const struct mont *m)
         carry = SHR(v, RADIX);
     }
     square(L, t, x);
-    montgomery(L, t, lo, NULL, NULL, NULL, NULL, m, q);
+    montgomery(L, false, false, t, lo, NULL, NULL, NULL, NULL, m, q);
     for (int i = 0; i < L; i++)
         t[i] = SUB(ALL(m->kn[i]), q[i]);
-    for (int i = L; i < 2 * L; i++)
+    for (int i = L; i <= 2 * L; i++)
         t[i] = ZERO;
-    montgomery(L, t, r + L, x, hi2, NULL, NULL, m, unused);
+    montgomery(L, true, false, t, r + L, x, hi2, NULL, NULL, m, unused);
     memcpy(r, lo, (size_t)L * sizeof *r);
 }
 
 /* The same modulo n alone. */
 INLINE void flat_mul(const int L, VEC *r, const VEC *x, const VEC *y, const struct mont *m)
 {
-    VEC t[2 * MAX_LIMBS], unused[MAX_LIMBS];
-    for (int i = 0; i < 2 * L; i++)
+    VEC t[2 * MAX_LIMBS + 1], unused[MAX_LIMBS];
+    for (int i = 0; i <= 2 * L; i++)
         t[i] = ZERO;
-    montgomery(L, t, r, x, y, NULL, NULL, m, unused);
+    montgomery(L, true, false, t, r, x, y, NULL, NULL, m, unused);
 }
 
 INLINE void flat_sqr(const int L, VEC *r, const VEC *x, const struct mont *m)
 {
-    VEC t[2 * MAX_LIMBS], unused[MAX_LIMBS];
+    VEC t[2 * MAX_LIMBS + 1], unused[MAX_LIMBS];
     square(L, t, x);
-    montgomery(L, t, r, NULL, NULL, NULL, NULL, m, unused);
+    montgomery(L, false, false, t, r, NULL, NULL, NULL, NULL, m, unused);
 }
 
 /* Each for one size, chosen by a table: products of a kind for n of each size. */

@@ -7,9 +7,10 @@
  *   ADD SUB AND SHR ALL ZERO   on VEC; ALL(x) is x in every lane
  *   L1024 L1536 L2048 L3072    limbs of n of so many bits
  *   montgomery(L, ab, cd, t, out, a, b, c, d, m, q)
- *                              out = (t + a b + c d) / R modulo n, lane by lane, and the quotient q with
- *                              t + a b + c d + q n = R out; a b and c d only where the constants ab and cd
- * say so; t of 2 L columns and a zero is used up square(L, t, a)            t = a^2 in 2 L columns and a zero
+ *       out = (t + a b + c d) / R modulo n, lane by lane, and the quotient q with
+ *       t + a b + c d + q n = R out; a b, c d only where the constants ab, cd are true;
+ *       t of 2 L columns and a zero is used up
+ *   square(L, t, a)            t = a^2 in 2 L columns and a zero
  *   gather(words, v, x, n)     n <= LANES elements to vectors; lanes past n repeat the last
  *   scatter(words, x, v, n)    and back
  *   KEEP(out, digit, i, x)     out becomes x where the shared digit is i, in constant time

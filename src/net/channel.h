@@ -15,6 +15,7 @@ struct party {
     uint32_t id;
 };
 #define TAG_MAX 64 /* bytes: letters, digits, '_', '.', '-' */
+bool tag_valid(const char *tag);
 
 struct channel_ops {
     status (*send)(struct ctx *cx, void *self, struct party to, const char *tag, const void *p, size_t n);

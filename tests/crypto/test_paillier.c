@@ -77,11 +77,12 @@ struct features {
     uint16_t n_bins[8];
 };
 
-/* Features of 1, 2, 31, ... bins; some rows in bins that are not returned, some bins empty. */
-static struct features random_features(struct ctx *cx, size_t n_rows)
+/* Features of 1, 2, 31, ... bins, also of all 256 when wide; some rows in bins that are not returned, some
+ * bins empty. */
+static struct features random_features(struct ctx *cx, size_t n_rows, bool wide)
 {
-    static const uint16_t n_bins[] = {1, 2, 31, 7, 255, 256, 3};
-    struct features f = {.n = LEN(n_bins)};
+    static const uint16_t n_bins[] = {1, 2, 31, 7, 3, 255, 256};
+    struct features f = {.n = wide ? LEN(n_bins) : LEN(n_bins) - 2};
     for (size_t k = 0; k < f.n; k++) {
         uint8_t *b = NEW(cx, uint8_t, n_rows);
         for (size_t i = 0; i < n_rows; i++)
@@ -108,9 +109,10 @@ static void plain_sums(const struct he_params *p, const int64_t *m, const struct
 }
 
 static void check_sums(struct ctx *cx, struct paillier_guest *g, struct paillier_host *h,
-                       const struct he_params *p, const int64_t *m, const uint32_t *rows, size_t n_rows)
+                       const struct he_params *p, const int64_t *m, const uint32_t *rows, size_t n_rows,
+                       bool wide)
 {
-    struct features f = random_features(cx, p->n_rows);
+    struct features f = random_features(cx, p->n_rows, wide);
     size_t n = f.n_buckets * (size_t)p->n_stats;
     int64_t *want = NEW(cx, int64_t, n), *got = NEW(cx, int64_t, n);
     CLEANUP(buf_free) struct buf reply = {0};
@@ -142,13 +144,13 @@ static void sums_are_plain(struct ctx *cx)
             CLEANUP(buf_free) struct buf batch = {0};
             CHECK_OK(cx, paillier_guest_encrypt(cx, g, m, &batch));
             CHECK_OK(cx, paillier_host_load(cx, h, (struct bytes){batch.p, batch.n}));
-            check_sums(cx, g, h, &p, m, NULL, 0);
+            check_sums(cx, g, h, &p, m, NULL, 0, round == 0);
             uint32_t *rows = NEW(cx, uint32_t, p.n_rows);
             size_t n = 0;
             for (uint32_t i = 0; i < p.n_rows; i++)
                 if (random_below(cx, 3)) rows[n++] = i;
-            check_sums(cx, g, h, &p, m, rows, n);
-            check_sums(cx, g, h, &p, m, rows, 0);
+            check_sums(cx, g, h, &p, m, rows, n, false);
+            check_sums(cx, g, h, &p, m, rows, 0, false);
         }
     }
 }
@@ -265,7 +267,7 @@ static void ciphers_are_paillier(struct ctx *cx)
     CLEANUP(paillier_host_freep) struct paillier_host *h = NULL;
     open_host(cx, g, &h);
     CHECK_OK(cx, paillier_host_load(cx, h, (struct bytes){batch.p, batch.n}));
-    check_sums(cx, g, h, &p, stat, NULL, 0);
+    check_sums(cx, g, h, &p, stat, NULL, 0, false);
     mpz_clears(c, m, want, NULL);
     twin_clear(&t);
 }
@@ -286,7 +288,7 @@ static void replies_are_paillier(struct ctx *cx)
     CLEANUP(buf_free) struct buf batch = {0}, reply = {0}, again = {0};
     CHECK_OK(cx, paillier_guest_encrypt(cx, g, stat, &batch));
     CHECK_OK(cx, paillier_host_load(cx, h, (struct bytes){batch.p, batch.n}));
-    struct features f = random_features(cx, p.n_rows);
+    struct features f = random_features(cx, p.n_rows, false);
     CHECK_OK(cx, paillier_host_sum(cx, h, f.bins, f.n_bins, f.n, NULL, 0, &reply));
     CHECK_OK(cx, paillier_host_sum(cx, h, f.bins, f.n_bins, f.n, NULL, 0, &again));
     size_t per, n;

@@ -103,8 +103,9 @@ static void sodium_mul(const uint8_t k[32], const uint8_t (*in)[32], size_t n, u
     for (size_t i = 0; i < n; i++) {
         uint8_t u[32];
         memcpy(u, in[i], 32);
-        memset(out[i], 0, 32); /* libsodium writes nothing for a point of small order */
-        if (crypto_scalarmult_curve25519(out[i], k, u) != 0) memset(out[i], 0, 32);
+        memset(out[i], 0, 32); /* libsodium writes nothing, or zero, for a point of small order */
+        int zero = crypto_scalarmult_curve25519(out[i], k, u);
+        (void)zero;
     }
 }
 

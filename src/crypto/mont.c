@@ -423,6 +423,11 @@ size_t mont_table_words(const struct mont *m, size_t e_bits)
            8;
 }
 
+size_t mont_table_scratch(const struct mont *m, size_t e_bits)
+{
+    return 2 * n_windows(m, e_bits) * m->elem_words;
+}
+
 void mont_table_fill(struct mont_table *t, const struct mont *m, const uint64_t *base, size_t e_bits,
                      uint64_t *words, uint64_t *scratch)
 {

@@ -67,9 +67,10 @@ struct mont_table {
     size_t window, n_windows, e_bits;
     uint64_t *words; /* table[j][i] = base^(i * 2^(window * j)), in the kernel's order */
 };
-size_t mont_table_words(const struct mont *m, size_t e_bits); /* room for .words */
-/* base: a Montgomery element. words: mont_table_words, in secret memory for a secret n. scratch: as many
- * words again, yours to wipe. */
+size_t mont_table_words(const struct mont *m, size_t e_bits);   /* room for .words */
+size_t mont_table_scratch(const struct mont *m, size_t e_bits); /* words that filling it needs besides */
+/* base: a Montgomery element. words: mont_table_words, scratch: mont_table_scratch; both in secret memory for
+ * a secret n. */
 void mont_table_fill(struct mont_table *t, const struct mont *m, const uint64_t *base, size_t e_bits,
                      uint64_t *words, uint64_t *scratch);
 /* out[i] = base^e[i], e[i] of mont_exp_words words each; Montgomery elements. */

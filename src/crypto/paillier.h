@@ -22,7 +22,8 @@ int paillier_sum_bits_max(int key_bits, size_t n_rows, int n_stats);
 /* ARG: key_bits is not 2048 or 3072, or another parameter out of range; LIMIT: sum_bits too large. */
 status paillier_describe(struct ctx *cx, const struct he_params *p, struct he_info *out);
 
-/* Makes the key and its tables (about 10 MB at 2048 bits, 24 MB at 3072). ARG, LIMIT, NOMEM, IO: no entropy.
+/* Makes the key and its tables (7 MiB of secret memory at 2048 bits, 16 MiB at 3072). ARG, LIMIT, NOMEM, IO:
+ * no entropy.
  */
 status paillier_guest_new(struct ctx *cx, const struct he_params *p, struct paillier_guest **out);
 void paillier_guest_free(struct paillier_guest *g);

@@ -228,8 +228,9 @@ static status make_half(struct ctx *cx, size_t chunk, size_t begin, size_t end, 
     mul1(&h->m, j->base[chunk], base, h->m.unit);
     size_t e_bits = 64 * w - 1, words = mont_table_words(&h->m, e_bits);
     CLEANUP(words_freep) uint64_t *table = secret_alloc(words * sizeof *table);
-    CLEANUP(words_freep) uint64_t *scratch = secret_alloc(words * sizeof *scratch);
-    if (!table || !scratch) return FAIL(cx, NOMEM, "tables of %zu MiB", words >> 16);
+    CLEANUP(words_freep)
+    uint64_t *scratch = secret_alloc(mont_table_scratch(&h->m, e_bits) * sizeof *scratch);
+    if (!table || !scratch) return FAIL(cx, NOMEM, "tables of %zu KiB", words >> 7);
     mont_table_fill(&h->table, &h->m, base, e_bits, table, scratch);
     table = NULL; /* the key's now */
     secret_wipe(inv, sizeof inv);

@@ -119,10 +119,12 @@ status paillier_host_open(struct ctx *cx, struct bytes pub, struct paillier_host
     size_t e_bits = 64 * w + NOISE_EXTRA, words = mont_table_words(h->n, e_bits);
     uint64_t *table = arena_alloc_n(mem, words, sizeof *table, 64);
     struct arena *scratch_mem = arena_new(0);
-    uint64_t *scratch = scratch_mem ? arena_alloc_n(scratch_mem, words, sizeof *scratch, 64) : NULL;
+    uint64_t *scratch =
+        scratch_mem ? arena_alloc_n(scratch_mem, mont_table_scratch(h->n, e_bits), sizeof *scratch, 64)
+                    : NULL;
     if (table && scratch) mont_table_fill(&h->noise, h->n, base, e_bits, table, scratch);
     arena_free(scratch_mem);
-    if (!table || !scratch) return FAIL(cx, NOMEM, "tables of %zu MiB", words >> 17);
+    if (!table || !scratch) return FAIL(cx, NOMEM, "tables of %zu KiB", words >> 7);
     *out = TAKE(guard);
     return OK;
 }

@@ -67,7 +67,8 @@ static void mont(struct ctx *cx, const struct mont_kernel *kernel, size_t n_word
     }
     size_t words = mont_table_words(m, 100);
     struct mont_table t;
-    mont_table_fill(&t, m, x[0], 100, NEW(cx, uint64_t, words), NEW(cx, uint64_t, words));
+    mont_table_fill(&t, m, x[0], 100, NEW(cx, uint64_t, words),
+                    NEW(cx, uint64_t, mont_table_scratch(m, 100)));
     mont_table_pow(&t, N, pe, y);
     mont_mul(m, N, y, (const uint64_t *const *)x, (const uint64_t *const *)y);
     mont_sqr(m, N, y, 2);

@@ -221,7 +221,8 @@ static void check_tables(struct ctx *cx, struct fixture *f)
         mpz_init(big_e);
         size_t words = mont_table_words(f->m, bits[b]);
         struct mont_table t;
-        mont_table_fill(&t, f->m, f->elem[0][7], bits[b], NEW(cx, uint64_t, words), NEW(cx, uint64_t, words));
+        mont_table_fill(&t, f->m, f->elem[0][7], bits[b], NEW(cx, uint64_t, words),
+                        NEW(cx, uint64_t, mont_table_scratch(f->m, bits[b])));
         CHECK_OK(cx, rand_bytes(cx, e, sizeof e));
         memset(e[0], 0, sizeof e[0]);
         memset(e[1], 0xff, sizeof e[1]);

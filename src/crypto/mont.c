@@ -7,8 +7,7 @@
 
 static_assert(GMP_NUMB_BITS == 64 && sizeof(mp_limb_t) == 8, "mpn's limbs are our words");
 
-/* --- numbers in 64-bit words and in limbs of another radix
- * -------------------------------------------------------- */
+/* --- numbers in 64-bit words and in limbs of another radix ------------------------------------- */
 static void limbs_of_words(const uint64_t *w, size_t n_words, unsigned radix, size_t n_limbs, uint64_t *l)
 {
     uint64_t mask = radix == 64 ? ~0ull : (1ull << radix) - 1;
@@ -40,8 +39,7 @@ static uint64_t reduce_once(uint64_t *x, uint64_t *top, const uint64_t *n, size_
     return 1 - negative;
 }
 
-/* --- the portable kernel: radix 2^64, elements below n
- * ------------------------------------------------------------- */
+/* --- the portable kernel: radix 2^64, elements below n ----------------------------------------- */
 static size_t portable_limbs(size_t n_words)
 {
     return n_words;
@@ -211,8 +209,7 @@ const struct mont_kernel mont_portable = {
     .table_pow = portable_table_pow,
 };
 
-/* --- what all kernels share
- * ---------------------------------------------------------------------------------------- */
+/* --- what all kernels share -------------------------------------------------------------------- */
 const struct mont_kernel *mont_kernel_of(int level)
 {
     return level >= CPU_AVX512 ? &mont_avx512 : level >= CPU_AVX2 ? &mont_avx2 : &mont_portable;

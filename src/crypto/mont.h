@@ -80,8 +80,7 @@ static inline size_t mont_exp_words(size_t e_bits)
     return (e_bits + 63) / 64;
 }
 
-/* --- inside mont.c and its kernels
- * -------------------------------------------------------------------------------- */
+/* --- inside mont.c and its kernels ------------------------------------------------------------- */
 /* For functions over limbs. clang would make memcpy of loads of neighbouring limbs, which keeps them in
  * memory: half the speed. */
 #ifdef __clang__

@@ -42,8 +42,7 @@ status paillier_host_sum(struct ctx *cx, struct paillier_host *h, const uint8_t 
                          const uint16_t *n_bins, size_t n_features, const uint32_t *rows, size_t n_rows,
                          struct buf *out);
 
-/* --- inside paillier*.c, and for tests
- * ----------------------------------------------------------------------------- */
+/* --- inside paillier*.c, and for tests --------------------------------------------------------- */
 #define PAILLIER_VERSION 1
 #define PAILLIER_ID      16 /* bytes of a key's public, random name */
 /* A key from given primes of key_bits / 2 bits each, little-endian words: for tests against known answers.

@@ -129,8 +129,7 @@ status paillier_host_open(struct ctx *cx, struct bytes pub, struct paillier_host
     return OK;
 }
 
-/* --- a batch
- * -------------------------------------------------------------------------------------------------------- */
+/* --- a batch ----------------------------------------------------------------------------------- */
 struct load_job {
     struct paillier_host *h;
     const uint8_t *ciphers;
@@ -183,9 +182,7 @@ status paillier_host_load(struct ctx *cx, struct paillier_host *h, struct bytes 
     return OK;
 }
 
-/* --- sums
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- sums -------------------------------------------------------------------------------------- */
 /* Factors sorted by bucket: bucket b has item[start[b]] to item[start[b + 1] - 1]. */
 struct factors {
     size_t n_buckets;
@@ -283,41 +280,152 @@ static status reduce(struct ctx *cx, const struct mont *n, struct factors *f)
     }
 }
 
-/* The rows of features [f0, f1) sorted by bucket. */
-static status sort_rows(struct ctx *cx, const struct paillier_host *h, const uint8_t *const *bins,
-                        const uint16_t *n_bins, size_t f0, size_t f1, const uint32_t *rows, size_t n_rows,
+/* Features that share their additions: rows are added up once by the joint bins of all of them, and the joint
+ * products once more by the bins of each. Worth it when joint bins are few beside the rows ("Four Russians").
+ */
+struct group {
+    size_t n_features,
+        n_bins; /* joint bins: the product of the features' bins, one more each for those not returned */
+    const uint32_t *feature; /* in the order of struct sum_job */
+};
+
+struct sum_job {
+    const struct paillier_host *h;
+    const uint8_t *const *bins;
+    const uint16_t *n_bins;
+    const uint32_t *rows; /* NULL: all */
+    size_t n_features, n_rows;
+    size_t *first; /* the number of a feature's first bucket */
+    const uint64_t **bucket;
+};
+
+static size_t joint_bin(const struct sum_job *j, const struct group *g, size_t row)
+{
+    size_t joint = 0;
+    for (size_t k = 0; k < g->n_features; k++) {
+        size_t f = g->feature[k], bin = j->bins[f][row], n = j->n_bins[f];
+        joint = joint * (n + 1) + (bin < n ? bin : n);
+    }
+    return joint;
+}
+
+/* The rows sorted by the joint bins of each group. */
+static status sort_rows(struct ctx *cx, const struct sum_job *j, const struct group *g, size_t n_groups,
                         struct factors *f)
 {
-    size_t len = h->n->elem_words, n_items = 0, b = 0;
+    size_t n_items = 0;
     f->n_buckets = 0;
-    for (size_t k = f0; k < f1; k++)
-        f->n_buckets += n_bins[k];
+    for (size_t k = 0; k < n_groups; k++)
+        f->n_buckets += g[k].n_bins;
     f->start = NEW(cx, size_t, f->n_buckets + 1);
-    f->item = NEW(cx, const uint64_t *, (f1 - f0) * n_rows);
-    if (!f->start || !f->item)
-        return FAIL(cx, NOMEM, "room to sort %zu rows of %zu features", n_rows, f1 - f0);
-    for (size_t k = f0; k < f1; b += n_bins[k], k++) {
-        size_t at[256] = {0};
-        for (size_t i = 0; i < n_rows; i++)
-            at[bins[k][rows ? rows[i] : i]]++;
-        for (size_t v = 0; v < n_bins[k] && v < 256; v++) {
+    f->item = NEW(cx, const uint64_t *, n_groups * j->n_rows + 1);
+    uint32_t *joint = NEW(cx, uint32_t, j->n_rows + 1);
+    size_t *at = NEW(cx, size_t, f->n_buckets + 1);
+    if (!f->start || !f->item || !joint || !at)
+        return FAIL(cx, NOMEM, "room to sort %zu rows %zu times", j->n_rows, n_groups);
+    for (size_t k = 0, b = 0; k < n_groups; b += g[k].n_bins, k++) {
+        for (size_t i = 0; i < j->n_rows; i++) {
+            joint[i] = (uint32_t)joint_bin(j, &g[k], j->rows ? j->rows[i] : i);
+            at[b + joint[i]]++;
+        }
+        for (size_t v = b; v < b + g[k].n_bins; v++) {
             size_t count = at[v];
-            at[v] = f->start[b + v] = n_items;
+            at[v] = f->start[v] = n_items;
             n_items += count;
         }
-        for (size_t v = 256; v < n_bins[k]; v++)
-            f->start[b + v] = n_items;
-        for (size_t i = 0; i < n_rows; i++) {
-            size_t row = rows ? rows[i] : i, v = bins[k][row];
-            if (v < n_bins[k]) f->item[at[v]++] = h->rows + row * len;
-        }
+        for (size_t i = 0; i < j->n_rows; i++)
+            f->item[at[b + joint[i]]++] = j->h->rows + (j->rows ? j->rows[i] : i) * j->h->n->elem_words;
     }
     f->start[f->n_buckets] = n_items;
     return OK;
 }
 
-/* --- the reply
- * ------------------------------------------------------------------------------------------------------- */
+/* From one product a joint bin to the products of each bin of each feature. */
+static status split_joint(struct ctx *cx, const struct sum_job *j, const struct group *g,
+                          const struct factors *f, size_t first_joint)
+{
+    size_t stride = g->n_bins;
+    for (size_t k = 0; k < g->n_features; k++) {
+        size_t feature = g->feature[k], n = j->n_bins[feature], n_items = 0;
+        struct factors own = {.n_buckets = n};
+        stride /= n + 1;
+        own.start = NEW(cx, size_t, n + 1);
+        own.item = NEW(cx, const uint64_t *, g->n_bins);
+        if (!own.start || !own.item) return FAIL(cx, NOMEM, "room for %zu joint bins", g->n_bins);
+        for (size_t v = 0; v < n; v++) {
+            own.start[v] = n_items;
+            for (size_t high = 0; high < g->n_bins; high += stride * (n + 1))
+                for (size_t low = 0; low < stride; low++) {
+                    size_t joint = first_joint + high + v * stride + low;
+                    if (f->start[joint] < f->start[joint + 1]) own.item[n_items++] = f->item[f->start[joint]];
+                }
+        }
+        own.start[n] = n_items;
+        TRY(reduce(cx, j->h->n, &own));
+        for (size_t v = 0; v < n; v++)
+            j->bucket[j->first[feature] + v] = own.start[v] < own.start[v + 1]
+                                                   ? own.item[own.start[v]]
+                                                   : j->h->n->one; /* empty: encrypts 0 */
+    }
+    return OK;
+}
+
+/* Features from few bins to many; each joins the group before it as long as that costs fewer additions than a
+ * group of its own: n rows and then k products of joint bins for k features, against n rows for each. */
+static status make_groups(struct ctx *cx, const struct sum_job *j, struct group **out, size_t *n_out)
+{
+    size_t n = 0, count[257] = {0};
+    uint32_t *order = NEW(cx, uint32_t, j->n_features + 1);
+    struct group *g = NEW(cx, struct group, j->n_features + 1);
+    if (!order || !g) return FAIL(cx, NOMEM, "room for %zu features", j->n_features);
+    for (size_t f = 0; f < j->n_features; f++)
+        count[j->n_bins[f]]++;
+    for (size_t v = 0, sum = 0; v < LEN(count); v++) {
+        size_t c = count[v];
+        count[v] = sum;
+        sum += c;
+    }
+    for (size_t f = 0; f < j->n_features; f++)
+        order[count[j->n_bins[f]]++] = (uint32_t)f;
+    for (size_t i = 0; i < j->n_features; i++) {
+        size_t bins = j->n_bins[order[i]] + 1u;
+        if (n) {
+            struct group *last = &g[n - 1];
+            size_t k = last->n_features, joint = last->n_bins * bins;
+            size_t now = k > 1 ? k * last->n_bins : 0;
+            if ((k + 1) * joint < now + j->n_rows) {
+                last->n_features++;
+                last->n_bins = joint;
+                continue;
+            }
+        }
+        g[n++] = (struct group){1, bins, order + i};
+    }
+    *out = g;
+    *n_out = n;
+    return OK;
+}
+
+static status sum_all(struct ctx *cx, struct sum_job *j)
+{
+    struct group *g;
+    size_t n_groups;
+    TRY(make_groups(cx, j, &g, &n_groups));
+    for (size_t done = 0; done < n_groups;) {
+        struct factors f;
+        size_t n = 1, joint = 0;
+        while (done + n < n_groups && (n + 1) * j->n_rows <= BLOCK)
+            n++;
+        TRY(sort_rows(cx, j, g + done, n, &f));
+        TRY(reduce(cx, j->h->n, &f));
+        for (size_t k = 0; k < n; joint += g[done + k].n_bins, k++)
+            TRY(split_joint(cx, j, &g[done + k], &f, joint));
+        done += n;
+    }
+    return OK;
+}
+
+/* --- the reply --------------------------------------------------------------------------------- */
 struct pack_job {
     const struct paillier_host *h;
     const uint64_t *const *bucket; /* of each, its product */
@@ -374,23 +482,19 @@ static status pack_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end,
     return OK;
 }
 
-static status sum_all(struct ctx *cx, const struct paillier_host *h, const uint8_t *const *bins,
-                      const uint16_t *n_bins, size_t n_features, const uint32_t *rows, size_t n_rows,
-                      struct pack_job *j)
+/* The products of all buckets, in cx->mem. */
+static status sum_buckets(struct ctx *cx, const struct paillier_host *h, const uint8_t *const *bins,
+                          const uint16_t *n_bins, size_t n_features, const uint32_t *rows, size_t n_rows,
+                          struct pack_job *pack)
 {
-    const uint64_t **bucket = NEW(cx, const uint64_t *, j->n_buckets + 1);
-    if (!bucket) return FAIL(cx, NOMEM, "%zu buckets", j->n_buckets);
-    size_t block = n_rows < BLOCK ? BLOCK / (n_rows + 1) : 1, b = 0;
-    for (size_t f0 = 0; f0 < n_features; f0 += block) {
-        struct factors f;
-        size_t f1 = n_features - f0 < block ? n_features : f0 + block;
-        TRY(sort_rows(cx, h, bins, n_bins, f0, f1, rows, n_rows, &f));
-        TRY(reduce(cx, h->n, &f));
-        for (size_t i = 0; i < f.n_buckets; i++)
-            bucket[b++] =
-                f.start[i] < f.start[i + 1] ? f.item[f.start[i]] : h->n->one; /* empty: encrypts 0 */
-    }
-    j->bucket = bucket;
+    struct sum_job j = {h, bins, n_bins, rows, n_features, n_rows, NULL, NULL};
+    j.first = NEW(cx, size_t, n_features + 1);
+    j.bucket = NEW(cx, const uint64_t *, pack->n_buckets + 1);
+    if (!j.first || !j.bucket) return FAIL(cx, NOMEM, "%zu buckets", pack->n_buckets);
+    for (size_t f = 1; f < n_features; f++)
+        j.first[f] = j.first[f - 1] + n_bins[f - 1];
+    TRY(sum_all(cx, &j));
+    pack->bucket = j.bucket;
     return OK;
 }
 
@@ -398,20 +502,22 @@ status paillier_host_sum(struct ctx *cx, struct paillier_host *h, const uint8_t 
                          const uint16_t *n_bins, size_t n_features, const uint32_t *rows, size_t n_rows,
                          struct buf *out)
 {
+    struct pack_job j = {.h = h};
+    size_t n_ciphers, before = out->n;
     if (!h->batch) return FAIL(cx, STATE, "no batch of ciphers is loaded");
     if (!rows) n_rows = h->params.n_rows;
     for (size_t i = 0; rows && i < n_rows; i++)
         if (rows[i] >= h->params.n_rows || (i && rows[i] <= rows[i - 1]))
             return FAIL(cx, ARG, "row %u at place %zu: rows must ascend and be below %zu", rows[i], i,
                         h->params.n_rows);
-    struct pack_job j = {.h = h};
-    size_t n_ciphers, before = out->n;
-    for (size_t f = 0; f < n_features; f++)
+    for (size_t f = 0; f < n_features; f++) {
+        if (n_bins[f] > 256) return FAIL(cx, ARG, "feature %zu has %u bins, at most 256", f, n_bins[f]);
         j.n_buckets += n_bins[f];
+    }
     paillier_reply_shape(&h->params, j.n_buckets, &j.per_cipher, &n_ciphers);
 
     struct arena_mark mark = arena_mark(cx->mem);
-    status st = sum_all(cx, h, bins, n_bins, n_features, rows, n_rows, &j);
+    status st = sum_buckets(cx, h, bins, n_bins, n_features, rows, n_rows, &j);
     if (!st.code) st = rand_bytes(cx, j.seed, sizeof j.seed);
     if (!st.code) {
         buf_u8(out, PAILLIER_VERSION);

@@ -67,9 +67,7 @@ size_t rsa_bytes(const struct rsa_public *pub)
     return 8 * pub->w;
 }
 
-/* --- keys
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- keys -------------------------------------------------------------------------------------- */
 static void flat1(const struct mont *m, uint64_t *out, const uint64_t *a, const uint64_t *b)
 {
     mont_flat_mul(m, 1, &out, &a, &b);
@@ -217,8 +215,7 @@ status rsa_key_new(struct ctx *cx, int key_bits, struct rsa_key **out)
     return OK;
 }
 
-/* --- batches of integers modulo N
- * -------------------------------------------------------------------------------------- */
+/* --- batches of integers modulo N -------------------------------------------------------------- */
 /* What one chunk works in: secret memory. x, y and z are flat elements modulo N, or modulo p and q. */
 struct work {
     uint64_t x[BATCH][MONT_LIMBS], y[BATCH][MONT_LIMBS], z[BATCH][MONT_LIMBS];

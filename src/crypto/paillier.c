@@ -37,7 +37,7 @@ static size_t buckets_max(const struct he_params *p)
 void paillier_reply_shape(const struct he_params *p, size_t n_buckets, size_t *per_cipher, size_t *n_ciphers)
 {
     size_t max = buckets_max(p), n = n_buckets / max + (n_buckets % max != 0);
-    n = (n + 7) / 8 * 8;
+    n = (n + 15) / 16 * 16;
     if (n > n_buckets) n = n_buckets;
     *per_cipher = n ? n_buckets / n + (n_buckets % n != 0) : 1;
     *n_ciphers = n_buckets / *per_cipher + (n_buckets % *per_cipher != 0);

@@ -50,8 +50,8 @@ status paillier_host_sum(struct ctx *cx, struct paillier_host *h, const uint8_t 
  * checked. */
 status paillier_guest_of_primes(struct ctx *cx, const struct he_params *params, const uint64_t *p,
                                 const uint64_t *q, struct paillier_guest **out);
-/* How many buckets a reply cipher holds and how many ciphers a reply of n_buckets has: whole vectors of
- * eight, so that a small reply is not longer on the way than eight small ciphers. */
+/* How many buckets a reply cipher holds and how many ciphers a reply of n_buckets has: pairs of vectors of
+ * eight, so that a small reply keeps two cores busy and takes short ciphers. */
 void paillier_reply_shape(const struct he_params *p, size_t n_buckets, size_t *per_cipher, size_t *n_ciphers);
 status paillier_check_params(struct ctx *cx, const struct he_params *p);
 const char *paillier_set(int key_bits); /* "paillier-2048-v1", "paillier-3072-v1", NULL */

@@ -115,8 +115,9 @@ status mont_init_kernel(struct ctx *cx, struct mont *m, const struct mont_kernel
 static inline uint64_t mont_digit(const uint64_t *e, size_t e_bits, size_t at, size_t count)
 {
     if (at >= e_bits) return 0;
-    uint64_t x = e[at / 64] >> (at % 64);
-    if (at % 64 + count > 64 && at / 64 + 1 < mont_exp_words(e_bits)) x |= e[at / 64 + 1] << (64 - at % 64);
+    size_t k = at / 64, shift = at % 64;
+    uint64_t x = e[k] >> shift;
+    if (shift && shift + count > 64 && k + 1 < mont_exp_words(e_bits)) x |= e[k + 1] << (64 - shift);
     size_t left = e_bits - at;
     return x & ((1ull << (left < count ? left : count)) - 1);
 }

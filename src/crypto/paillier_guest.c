@@ -57,7 +57,7 @@ struct encrypt_work {
     uint64_t e[BATCH][HALF_WORDS];
     uint64_t cipher[2][BATCH][HALF_ELEM]; /* of each half */
     uint64_t factor[BATCH][HALF_ELEM];
-    uint64_t join[2 * BATCH * MONT_ELEM];
+    uint64_t join[MONT_ELEM * 2 * BATCH];
     uint64_t lo[BATCH][MONT_WORDS], hi[BATCH][MONT_WORDS];
 };
 static void encrypt_work_freep(struct encrypt_work **w)

@@ -82,7 +82,7 @@ static status read_params(struct ctx *cx, struct reader *r, struct he_params *p,
 status paillier_host_open(struct ctx *cx, struct bytes pub, struct paillier_host **out)
 {
     struct reader r = reader_of(pub.p, pub.n);
-    struct he_params params;
+    struct he_params params = {0};
     const uint8_t *id, *n_bytes, *h_bytes;
     TRY_IN(cx, read_params(cx, &r, &params, &id), "paillier key");
     size_t w = (size_t)params.key_bits / 64;
@@ -206,11 +206,11 @@ static status reduce_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t en
 {
     const struct reduce_job *j = arg;
     size_t len = j->n->elem_words, n_segments = end - begin, scratch_used = 0;
-    uint64_t *scratch = NEW(cx, uint64_t, SEGMENTS * SEGMENT / 2 * len);
-    const uint64_t **cur = NEW(cx, const uint64_t *, SEGMENTS *SEGMENT);
-    const uint64_t **a = NEW(cx, const uint64_t *, SEGMENTS *SEGMENT / 2),
-                   **b = NEW(cx, const uint64_t *, SEGMENTS *SEGMENT / 2);
-    uint64_t **to = NEW(cx, uint64_t *, SEGMENTS * SEGMENT / 2);
+    const size_t pairs_max = (size_t)SEGMENTS * SEGMENT / 2;
+    uint64_t *scratch = NEW(cx, uint64_t, pairs_max * len);
+    const uint64_t **cur = NEW(cx, const uint64_t *, 2 * pairs_max);
+    const uint64_t **a = NEW(cx, const uint64_t *, pairs_max), **b = NEW(cx, const uint64_t *, pairs_max);
+    uint64_t **to = NEW(cx, uint64_t *, pairs_max);
     size_t count[SEGMENTS], at = 0;
     (void)chunk;
     if (!scratch || !cur || !a || !b || !to) return FAIL(cx, NOMEM, "room for products");
@@ -408,8 +408,8 @@ static status make_groups(struct ctx *cx, const struct sum_job *j, struct group 
 
 static status sum_all(struct ctx *cx, struct sum_job *j)
 {
-    struct group *g;
-    size_t n_groups;
+    struct group *g = NULL;
+    size_t n_groups = 0;
     TRY(make_groups(cx, j, &g, &n_groups));
     for (size_t done = 0; done < n_groups;) {
         struct factors f;

@@ -234,7 +234,7 @@ static status make_key(struct ctx *cx, const struct he_params *params, const uin
     TRY(mont_init(cx, &g->n, n, w));
     TRY(pool_for(cx, 2, 1, make_half, j));
 
-    CLEANUP(words_freep) uint64_t *work = secret_alloc(2 * PAILLIER_BATCH * MONT_ELEM * sizeof *work);
+    CLEANUP(words_freep) uint64_t *work = secret_alloc(MONT_ELEM * 2 * PAILLIER_BATCH * sizeof *work);
     if (!work) return FAIL(cx, NOMEM, "a key");
     uint64_t *b0 = j->base[0], *b1 = j->base[1], *h0 = g->h[0], *h1 = g->h[1];
     uint64_t *const *const x[2] = {&b0, &b1};

@@ -11,7 +11,8 @@ enum {
     LOAD = 64,        /* rows converted in one chunk */
     SEGMENT = 64,     /* factors that one partial product takes */
     SEGMENTS = 16,    /* partial products made in one chunk */
-    BLOCK = 4 << 20,  /* (row, feature) pairs sorted into buckets at a time */
+    BLOCK = 4 << 20,  /* (row, group of features) pairs sorted into joint bins at a time, */
+    JOINT = 1 << 16,  /* and joint bins that have products at a time */
     NOISE_EXTRA = 64, /* bits of r above those of N: r modulo the order is within 2^-64 of uniform */
 };
 
@@ -83,7 +84,7 @@ status paillier_host_open(struct ctx *cx, struct bytes pub, struct paillier_host
 {
     struct reader r = reader_of(pub.p, pub.n);
     struct he_params params = {0};
-    const uint8_t *id, *n_bytes, *h_bytes;
+    const uint8_t *id = NULL, *n_bytes, *h_bytes;
     TRY_IN(cx, read_params(cx, &r, &params, &id), "paillier key");
     size_t w = (size_t)params.key_bits / 64;
     TRY_IN(cx, reader_bytes(cx, &r, 8 * w, &n_bytes), "paillier key");
@@ -295,8 +296,8 @@ struct sum_job {
     const uint16_t *n_bins;
     const uint32_t *rows; /* NULL: all */
     size_t n_features, n_rows;
-    size_t *first; /* the number of a feature's first bucket */
-    const uint64_t **bucket;
+    size_t *first;      /* the number of a feature's first bucket */
+    uint64_t *products; /* of each bucket, an element */
 };
 
 static size_t joint_bin(const struct sum_job *j, const struct group *g, size_t row)
@@ -362,10 +363,10 @@ static status split_joint(struct ctx *cx, const struct sum_job *j, const struct 
         }
         own.start[n] = n_items;
         TRY(reduce(cx, j->h->n, &own));
-        for (size_t v = 0; v < n; v++)
-            j->bucket[j->first[feature] + v] = own.start[v] < own.start[v + 1]
-                                                   ? own.item[own.start[v]]
-                                                   : j->h->n->one; /* empty: encrypts 0 */
+        for (size_t v = 0; v < n; v++) /* an empty one encrypts 0 */
+            memcpy(j->products + (j->first[feature] + v) * j->h->n->elem_words,
+                   own.start[v] < own.start[v + 1] ? own.item[own.start[v]] : j->h->n->one,
+                   j->h->n->elem_words * sizeof *j->products);
     }
     return OK;
 }
@@ -393,7 +394,7 @@ static status make_groups(struct ctx *cx, const struct sum_job *j, struct group 
             struct group *last = &g[n - 1];
             size_t k = last->n_features, joint = last->n_bins * bins;
             size_t now = k > 1 ? k * last->n_bins : 0;
-            if ((k + 1) * joint < now + j->n_rows) {
+            if (joint <= JOINT && (k + 1) * joint < now + j->n_rows) {
                 last->n_features++;
                 last->n_bins = joint;
                 continue;
@@ -412,14 +413,16 @@ static status sum_all(struct ctx *cx, struct sum_job *j)
     size_t n_groups = 0;
     TRY(make_groups(cx, j, &g, &n_groups));
     for (size_t done = 0; done < n_groups;) {
+        struct arena_mark mark = arena_mark(cx->mem);
         struct factors f;
-        size_t n = 1, joint = 0;
-        while (done + n < n_groups && (n + 1) * j->n_rows <= BLOCK)
-            n++;
+        size_t n = 1, joint = 0, n_bins = g[done].n_bins;
+        while (done + n < n_groups && (n + 1) * j->n_rows <= BLOCK && n_bins + g[done + n].n_bins <= JOINT)
+            n_bins += g[done + n++].n_bins;
         TRY(sort_rows(cx, j, g + done, n, &f));
         TRY(reduce(cx, j->h->n, &f));
         for (size_t k = 0; k < n; joint += g[done + k].n_bins, k++)
             TRY(split_joint(cx, j, &g[done + k], &f, joint));
+        arena_rewind(cx->mem, mark);
         done += n;
     }
     return OK;
@@ -428,7 +431,7 @@ static status sum_all(struct ctx *cx, struct sum_job *j)
 /* --- the reply --------------------------------------------------------------------------------- */
 struct pack_job {
     const struct paillier_host *h;
-    const uint64_t *const *bucket; /* of each, its product */
+    const uint64_t *products; /* of each bucket, an element */
     size_t n_buckets, per_cipher;
     uint8_t *out;
     uint8_t seed[32];
@@ -460,7 +463,7 @@ static status pack_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end,
         if (k + 1 < j->per_cipher) mont_sqr(m, n, acc, shift);
         for (size_t i = 0; i < n; i++) {
             size_t b = (begin + i) * j->per_cipher + k;
-            by[i] = b < j->n_buckets ? j->bucket[b] : m->one;
+            by[i] = b < j->n_buckets ? j->products + b * len : m->one;
         }
         mont_mul(m, n, acc, (const uint64_t *const *)acc, by);
         TRY(ctx_check(cx));
@@ -489,12 +492,12 @@ static status sum_buckets(struct ctx *cx, const struct paillier_host *h, const u
 {
     struct sum_job j = {h, bins, n_bins, rows, n_features, n_rows, NULL, NULL};
     j.first = NEW(cx, size_t, n_features + 1);
-    j.bucket = NEW(cx, const uint64_t *, pack->n_buckets + 1);
-    if (!j.first || !j.bucket) return FAIL(cx, NOMEM, "%zu buckets", pack->n_buckets);
+    j.products = NEW(cx, uint64_t, (pack->n_buckets + 1) * h->n->elem_words);
+    if (!j.first || !j.products) return FAIL(cx, NOMEM, "%zu buckets", pack->n_buckets);
     for (size_t f = 1; f < n_features; f++)
         j.first[f] = j.first[f - 1] + n_bins[f - 1];
     TRY(sum_all(cx, &j));
-    pack->bucket = j.bucket;
+    pack->products = j.products;
     return OK;
 }
 

@@ -1,0 +1,202 @@
+/* site_int.h - inside the site process. Everything here runs on the loop thread; nothing blocks.
+ *
+ * request.c  methods and their answers, whoever asks: a peer, the CLI, this site itself; notices that must
+ * arrive control.c  the CLI's socket                     job.c      jobs in memory and their records submit.c
+ * a new job, checked at all parties    drive.c    the initiator's part: what starts next, how a job ends
+ * party.c    what the initiator asks of a party   run.c      task processes
+ * view.c     jobs as JSON                         why.c      who waits for what */
+#pragma once
+#include "flow/jobdb.h"
+#include "flow/jobid.h"
+#include "flow/plan.h"
+#include "flow/site.h"
+#include "net/pipe.h"
+#include "table/store.h"
+#include <sys/types.h>
+
+#define REQUEST_MEM (256u << 20) /* cap of one request's arena */
+#define CHECK_MS    10000        /* a party's answer at submit */
+#define GRACE_MS    1000         /* a task that was told to stop is killed then */
+#define ERROR_MAX   2000         /* bytes of a task's or job's error text */
+
+struct site {
+    struct ctx *cx; /* the process's: log, arena of what lives as long as the site */
+    const char *dir;
+    const struct settings *set;
+    struct loop *loop;
+    struct node *node;
+    struct jobdb *db;
+    struct store *store;
+    struct control *control;
+    struct job *jobs; /* open ones, and ended ones whose processes still end */
+    struct request *requests;
+    struct notice *notices;
+    struct job_ids ids;
+    struct loop_timer *stop_timer;
+    struct down { /* to a peer whose link is down */
+        struct site *site;
+        uint32_t party;
+        struct loop_timer *timer;
+    } down[SETTINGS_PEERS_MAX];
+    uint64_t stop_at_ms;
+    int64_t started_ms;
+    bool stopping;
+};
+
+/* ---- site.c ---- */
+void site_stop(struct site *s, const char *why);
+
+/* ---- request.c ---- */
+
+struct reply {
+    enum { REPLY_NOBODY, REPLY_NODE, REPLY_LOCAL, REPLY_CONTROL } kind;
+    uint32_t party;
+    uint64_t id; /* of the call, or of the control connection */
+    node_done done;
+    void *arg;
+};
+struct request {
+    struct request *prev, *next;
+    struct site *site;
+    struct ctx cx; /* its own arena; everything of the request dies with it */
+    struct reply reply;
+    uint32_t party; /* who asks */
+    const char *method;
+    json_t *body; /* owned */
+    /* answer, until a local one is delivered */
+    struct err err;
+    json_t *answer;
+};
+typedef void (*method_fn)(struct request *rq, const json_t *body);
+struct method {
+    const char *name;
+    method_fn fn;
+};
+extern const struct method peer_methods[], control_methods[]; /* end with a NULL name */
+/* Starts handling; takes body. */
+void request_begin(struct site *s, const struct reply *to, uint32_t party, const struct method *table,
+                   const char *method, json_t *body);
+/* Ends it, once: with an answer (taken; NULL = {}) or, when st is not OK, with rq->cx.err. */
+void request_end(struct request *rq, status st, json_t *answer);
+void requests_free(struct site *s);
+/* Asks a site, this one included; done is never called before this returns. body is not consumed. */
+void site_call(struct site *s, uint32_t party, const char *method, const json_t *body, uint64_t deadline_ms,
+               node_done done, void *arg);
+/* Tells a site something, again and again until it has answered. body is not consumed. Notices do not outlive
+ * the process: after a restart the sites compare their open jobs as soon as the link is up (party_sync). */
+void site_notify(struct site *s, uint32_t party, const char *method, const json_t *body);
+void notices_link_up(struct site *s, uint32_t party);
+void notices_forget_job(struct site *s, const char *job);
+size_t notices_waiting(const struct site *s);
+void notices_free(struct site *s);
+
+/* ---- job.c ---- */
+
+struct job_task { /* one component at one party */
+    struct job *job;
+    size_t component;
+    char name[96]; /* "hetero_lr_0.1": component and attempt, as streams call it */
+    struct task_row row;
+    struct run *run;   /* its process, when local and running */
+    int64_t pushed_ms; /* progress last told to the initiator */
+};
+struct job {
+    struct job *next;
+    struct site *site;
+    struct arena *mem;
+    struct ctx cx;
+    struct job_row row;
+    struct plan plan;
+    struct job_task *tasks; /* every component at every party that runs it, in the DSL's order; only the
+                               initiator's site keeps states of tasks that are not local */
+    size_t n_tasks;
+    size_t refs; /* calls under way that point here, and task processes */
+    size_t n_creating;
+    bool created; /* all parties have it */
+    bool ended;
+    struct loop_timer *timer;
+    struct loop_timer *changed; /* watchers are told when it fires */
+};
+/* Builds a job from its row and plan's texts; not yet in the site's list, nothing stored. */
+status job_new(struct site *s, const struct job_row *row, json_t *dsl, json_t *conf, struct job **out);
+void job_link(struct job *j);
+void job_ref(struct job *j);
+void job_unref(struct job *j);                        /* frees an ended one at the last */
+struct job *job_find(struct site *s, const char *id); /* open ones only; NULL */
+/* Of a job run again: the kept components' tasks as the database has them (STATE when one is not good here),
+ * the others stored as waiting. keep: names, may be NULL. */
+status job_keep(struct job *j, const json_t *keep);
+struct job_task *job_task_find(struct job *j, size_t component, struct party who);
+/* Sets states and stores them. error may be NULL. Errors of the database are logged: the job goes on. */
+void job_set(struct job *j, enum run_status st, const char *reason);
+void task_set(struct job_task *t, enum run_status st, const char *error);
+void task_store(struct job_task *t);
+const char *job_text(struct job *j, const char *s); /* a copy that lives with the job, cut at ERROR_MAX */
+void job_changed(struct job *j);                    /* watchers hear of it soon */
+const char *job_dir(struct ctx *cx, const struct site *s, const char *job, struct party who);
+const char *task_dir(struct ctx *cx, const struct job_task *t);
+/* At start: what a crash left open is ended, and the other parties told. */
+status jobs_recover(struct site *s);
+void jobs_free(struct site *s);
+
+/* ---- drive.c: at the initiator ---- */
+void drive_created(struct job *j); /* a party has created the job */
+void drive_admit(struct site *s);  /* starts waiting jobs while there is room */
+void drive_task_ended(struct job_task *t);
+void drive_end(struct job *j, enum run_status st, const char *reason, const struct job_task *failed);
+void drive_timer(struct job *j);
+void drive_link_down(struct site *s, uint32_t party);
+
+/* ---- party.c: at every party ---- */
+/* Ends the job here: stops its processes, settles states, stores, reclaims. failed: whose task brought it
+ * down. */
+void party_end(struct job *j, enum run_status st, const char *reason, const struct job_task *failed);
+void party_sync(struct site *s, uint32_t party); /* a link came up: do we agree on what still runs? */
+status party_check(struct ctx *cx, struct site *s, const struct plan *p, const char *what);
+const char *party_of(struct ctx *cx, const struct plan *p, uint32_t site); /* "host 10000" */
+
+/* ---- run.c ---- */
+status run_start(struct ctx *cx, struct job_task *t);
+void run_stop(struct job_task *t, const struct job_task *failed,
+              const char *why); /* failed NULL: cancelled */
+bool run_deliver(struct site *s, const struct message *m);
+void run_room(struct site *s, const struct stream_key *k);
+/* Last lines of a task's log, at most max bytes, "" when none. */
+const char *run_log_tail(struct ctx *cx, const struct job_task *t, size_t max);
+/* Where the spec's input tables and models come from; run.c and party_check share them. */
+status reader_path(struct ctx *cx, struct site *s, const json_t *params, const char **path,
+                   const char **from);
+
+/* Puts an end to all task processes, now. */
+void jobs_kill(struct site *s);
+void run_wait(const struct job_task *t, struct task_wait *out);
+
+/* ---- why.c ---- */
+json_t *link_json(const struct link_state *l);
+void method_why_here(struct request *rq, const json_t *body);
+void method_why(struct request *rq, const json_t *body);
+
+/* ---- control.c ---- */
+status control_open(struct ctx *cx, struct site *s, struct control **out);
+void control_free(struct control *c);
+void control_answer(struct control *c, uint64_t conn, const struct err *err, const json_t *answer);
+void control_watch(struct control *c, uint64_t conn, const char *job);
+bool control_watched(const struct control *c, const char *job);
+void control_event(struct control *c, const char *job, const json_t *event, bool last);
+
+/* ---- view.c ---- */
+json_t *view_job_now(struct job *j); /* of a job in memory; NULL: out of memory */
+
+/* ---- methods, by file ---- */
+void method_submit(struct request *rq, const json_t *body);
+void method_rerun(struct request *rq, const json_t *body);
+void method_check(struct request *rq, const json_t *body);
+void method_create(struct request *rq, const json_t *body);
+void method_done_list(struct request *rq, const json_t *body);
+void method_start(struct request *rq, const json_t *body);
+void method_end(struct request *rq, const json_t *body);
+void method_task_status(struct request *rq, const json_t *body);
+void method_stop_asked(struct request *rq, const json_t *body);
+void method_sync(struct request *rq, const json_t *body);
+void method_deploy_here(struct request *rq, const json_t *body);
+void method_deploy(struct request *rq, const json_t *body);

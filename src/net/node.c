@@ -1,0 +1,269 @@
+#include "net/node_int.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include <assert.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { SCRATCH_BYTES = 64 << 20 };
+
+size_t key_hash(const struct stream_key *k)
+{
+    uint32_t h = 2166136261u;
+    for (const char *p = k->job; *p; p++)
+        h = (h ^ (uint8_t)*p) * 16777619u;
+    for (const char *p = k->task; *p; p++)
+        h = (h ^ (uint8_t)*p) * 16777619u;
+    h = (h ^ (uint32_t)k->from.role) * 16777619u;
+    h = (h ^ k->from.id) * 16777619u;
+    h = (h ^ (uint32_t)k->to.role) * 16777619u;
+    h = (h ^ k->to.id) * 16777619u;
+    return (h ^ h >> 16) % BUCKETS;
+}
+
+bool key_equal(const struct stream_key *a, const struct stream_key *b)
+{
+    return a->from.role == b->from.role && a->from.id == b->from.id && a->to.role == b->to.role &&
+           a->to.id == b->to.id && strcmp(a->job, b->job) == 0 && strcmp(a->task, b->task) == 0;
+}
+
+struct link *node_find_link(struct node *n, uint32_t party)
+{
+    if (party == n->config.party) return n->self;
+    for (size_t i = 0; i < n->n_links; i++)
+        if (n->links[i].peer.party == party) return &n->links[i];
+    return NULL;
+}
+
+struct link *node_need_link(struct ctx *cx, struct node *n, uint32_t party)
+{
+    struct link *l = node_find_link(n, party);
+    if (l) return l;
+    char known[200] = "";
+    size_t at = 0;
+    for (size_t i = 0; i < n->n_links && at < sizeof known - 16; i++)
+        at += (size_t)snprintf(known + at, sizeof known - at, "%s%u", i ? ", " : "", n->links[i].peer.party);
+    status st =
+        FAIL(cx, NOTFOUND, "no party %u among this site's peers (%s)", party, at ? known : "it has none");
+    (void)st;
+    return NULL;
+}
+
+/* --- what is left for the loop's next turn --- */
+
+static void run_later(struct loop *loop, void *arg)
+{
+    (void)loop;
+    struct node *n = arg;
+    n->later = NULL;
+    call_local(n->self);
+    stream_out_local(n->self);
+    stream_in_offer_all(n);
+    for (size_t i = 0; i < n->n_links; i++)
+        if (n->links[i].up) conn_pump(n->links[i].up);
+    conn_free_dead(n);
+    stream_out_free_dead(n);
+    stream_in_free_dead(n);
+}
+
+void node_later(struct node *n)
+{
+    if (n->later || n->freeing) return;
+    n->later = loop_after(n->loop, 0, run_later, n);
+}
+
+/* --- birth and death --- */
+
+static status check_config(struct ctx *cx, const struct node_config *c)
+{
+    if (!c->party || c->party > INT32_MAX)
+        return FAIL(cx, ARG, "party %u: want 1 to %d", c->party, INT32_MAX);
+    for (size_t i = 0; i < c->n_peers; i++) {
+        uint32_t id = c->peers[i].party;
+        if (!id || id > INT32_MAX) return FAIL(cx, ARG, "peer %u: want 1 to %d", id, INT32_MAX);
+        if (id == c->party) return FAIL(cx, ARG, "peer %u is this site itself", id);
+        if (c->peers[i].host && strlen(c->peers[i].host) > 255)
+            return FAIL(cx, ARG, "peer %u: host name too long", id);
+        for (size_t k = 0; k < i; k++)
+            if (c->peers[k].party == id) return FAIL(cx, ARG, "peer %u is there twice", id);
+        if (!c->peers[i].host && !c->listen_host)
+            return FAIL(cx, ARG, "peer %u has no address, and this site accepts nobody", id);
+    }
+    return OK;
+}
+
+static void init_slab(struct slab *s, struct arena *mem, size_t size)
+{
+    *s = (struct slab){.mem = mem, .size = size};
+}
+
+static status init_links(struct ctx *cx, struct node *n, const struct node_config *c)
+{
+    n->n_links = c->n_peers;
+    n->links = arena_alloc_n(n->mem, c->n_peers + 1, sizeof *n->links, _Alignof(struct link));
+    if (!n->links) return FAIL(cx, NOMEM, "%zu links", c->n_peers);
+    n->self = &n->links[n->n_links];
+    for (size_t i = 0; i <= n->n_links; i++) {
+        struct link *l = &n->links[i];
+        *l = (struct link){.n = n, .local = i == n->n_links, .next_number = 1, .next_call = 1};
+        l->peer = l->local ? (struct peer_config){.party = c->party} : c->peers[i];
+        if (l->peer.host) {
+            memcpy(l->host, l->peer.host, strlen(l->peer.host));
+            l->peer.host = l->host;
+        }
+        l->calls_tail = &l->calls;
+        l->ready_tail = &l->ready;
+        l->peer_window = n->config.window_bytes;
+        l->state = (struct link_state){.party = l->peer.party, .up = l->local, .since_ms = wall_ms()};
+        snprintf(l->state.last_error, sizeof l->state.last_error, "%s",
+                 l->local || l->peer.host ? "" : "has not called yet");
+    }
+    return OK;
+}
+
+static status start(struct ctx *cx, struct node *n, const struct node_config *c)
+{
+    TRY(tls_site_new(cx, c->party, c->key_file, c->cert_file, c->ca_file, &n->tls));
+    TRY(rand_bytes(cx, n->instance, sizeof n->instance));
+    uint64_t seed;
+    memcpy(&seed, n->instance, sizeof seed);
+    n->jitter = shuffle_new(seed);
+    TRY(init_links(cx, n, c));
+    if (c->listen_host) {
+        TRY(dial_listen(cx, c->listen_host, c->listen_port, &n->listen_fd, &n->port));
+        TRY(loop_add(cx, n->loop, n->listen_fd, EPOLLIN, link_accept, n));
+    }
+    for (size_t i = 0; i < n->n_links; i++)
+        link_start(&n->links[i]);
+    return OK;
+}
+
+status node_new(struct ctx *cx, struct loop *l, const struct node_config *c, const struct node_events *ev,
+                struct node **out)
+{
+    TRY(check_config(cx, c));
+    CLEANUP(arena_freep) struct arena *mem = arena_new(0);
+    struct node *n = mem ? arena_alloc(mem, sizeof *n, _Alignof(struct node)) : NULL;
+    if (!n) return FAIL(cx, NOMEM, "node");
+    *n = (struct node){.mem = mem, .loop = l, .config = *c, .ev = *ev, .listen_fd = -1};
+    n->cx = (struct ctx){.mem = arena_new(SCRATCH_BYTES), .log = cx->log};
+    if (!n->cx.mem) return FAIL(cx, NOMEM, "node");
+    if (!n->config.heartbeat_ms) n->config.heartbeat_ms = 2000;
+    if (!n->config.dial_ms) n->config.dial_ms = 5000;
+    if (!n->config.window_bytes) n->config.window_bytes = 16 << 20;
+    if (!n->config.outbox_bytes) n->config.outbox_bytes = 64 << 20;
+    init_slab(&n->conn_slab, mem, sizeof(struct conn));
+    init_slab(&n->parcel_slab, mem, sizeof(struct parcel));
+    init_slab(&n->out_slab, mem, sizeof(struct stream_out));
+    init_slab(&n->in_slab, mem, sizeof(struct stream_in));
+    init_slab(&n->tag_slab, mem, sizeof(struct tag_next));
+    init_slab(&n->call_out_slab, mem, sizeof(struct call_out));
+    init_slab(&n->call_in_slab, mem, sizeof(struct call_in));
+    mem = NULL; /* node_free's from here on */
+    CLEANUP(node_freep) struct node *held = n;
+    TRY(start(cx, n, c));
+    *out = TAKE(held);
+    return OK;
+}
+
+void node_free(struct node *n)
+{
+    if (!n) return;
+    n->freeing = true;
+    loop_cancel(n->loop, n->later);
+    loop_cancel(n->loop, n->accept_again);
+    if (n->listen_fd >= 0) {
+        loop_del(n->loop, n->listen_fd);
+        close(n->listen_fd);
+    }
+    for (size_t i = 0; n->links && i <= n->n_links; i++)
+        link_stop(&n->links[i]);
+    while (n->conns)
+        conn_close(n->conns, NULL);
+    for (size_t i = 0; n->links && i <= n->n_links; i++)
+        call_end_all(&n->links[i]);
+    stream_out_reclaim(n, NULL, NULL);
+    stream_in_reclaim(n, NULL, NULL);
+    conn_free_dead(n);
+    stream_out_free_dead(n);
+    stream_in_free_dead(n);
+    pile_trim(&n->pile, UINT64_MAX);
+    tls_site_free(n->tls);
+    arena_free(n->cx.mem);
+    arena_free(n->mem);
+}
+
+void node_freep(struct node **n)
+{
+    node_free(*n);
+    *n = NULL;
+}
+
+/* --- questions --- */
+
+uint16_t node_port(const struct node *n)
+{
+    return n->port;
+}
+
+static void link_fill(const struct link *l, struct link_state *out)
+{
+    if (l->up) conn_count_wire(l->up);
+    *out = l->state;
+    out->queued_bytes = 0;
+    for (const struct stream_out *s = l->outs; s; s = s->next_of_link)
+        out->queued_bytes += s->queued;
+}
+
+size_t node_links(const struct node *n, struct link_state *out, size_t max)
+{
+    for (size_t i = 0; i < n->n_links && i < max; i++)
+        link_fill(&n->links[i], &out[i]);
+    return n->n_links;
+}
+
+bool node_link(const struct node *n, uint32_t party, struct link_state *out)
+{
+    for (size_t i = 0; i <= n->n_links; i++) {
+        if (n->links[i].peer.party != party) continue;
+        link_fill(&n->links[i], out);
+        return true;
+    }
+    return false;
+}
+
+void node_job_bytes(const struct node *n, const char *job, uint32_t party, uint64_t *sent, uint64_t *received)
+{
+    *sent = *received = 0;
+    for (size_t i = 0; i <= n->n_links; i++) {
+        if (n->links[i].peer.party != party) continue;
+        for (const struct stream_out *s = n->links[i].outs; s; s = s->next_of_link)
+            if (strcmp(s->key.job, job) == 0) *sent += s->total;
+        for (const struct stream_in *s = n->links[i].ins; s; s = s->next_of_link)
+            if (!s->dead && strcmp(s->key.job, job) == 0) *received += s->total;
+    }
+}
+
+void node_reclaim(struct node *n, const char *job, const char *task)
+{
+    assert(job);
+    stream_out_reclaim(n, job, task);
+    stream_in_reclaim(n, job, task);
+    node_later(n);
+}
+
+void node_view(struct node *n, const struct stream_key *k, bool outgoing, struct stream_view *out)
+{
+    *out = (struct stream_view){0};
+    if (outgoing) {
+        struct stream_out *s = stream_out_find(n, k);
+        if (s) out->bytes = s->acked;
+        return;
+    }
+    struct stream_in *s = stream_in_find(n, k);
+    if (!s) return;
+    out->bytes = s->total + (s->part ? s->have : 0);
+    out->status = (struct bytes){s->status, s->n_status};
+    out->status_age_ms = s->status_ms ? clock_ms() - s->status_ms : 0;
+}

@@ -34,7 +34,7 @@ const struct table *fed_table(struct ctx *cx, const char *path, size_t n, size_t
     struct table_writer *w;
     CLEANUP(buf_free) struct buf ids = {0};
     uint64_t *off = NEW(cx, uint64_t, n + 1);
-    for (size_t i = 0; i < n; i++) buf_printf(&ids, "r%zu", i), off[i + 1] = ids.n;
+    for (size_t i = 0; i < n; i++) buf_printf(&ids, "person-%06zu", i), off[i + 1] = ids.n;
     for (size_t j = 0; j < n_cols; j++) {
         spec[j] = (struct column_spec){.name = arena_printf(cx->mem, "%s%zu", prefix, j),
                                        .anonymous = arena_printf(cx->mem, "%s_%u_x%zu", role_name(who.role), who.id, j),

@@ -35,7 +35,7 @@ struct fed_result {
 };
 /* Fresh folder under the test's temporary one. */
 const char *fed_dir(struct ctx *cx, const char *name);
-/* A table of n rows: id "r<i>", the columns col-major at x (NaN = missing), label last when y is not NULL. */
+/* A table of n rows: id "person-<i, six digits>", the columns col-major at x (NaN = missing), label last when y is not NULL. */
 const struct table *fed_table(struct ctx *cx, const char *path, size_t n, size_t n_cols, const double *x,
                               const char *prefix, const double *y, struct party who);
 void fed_run(const char *module, const struct fed_arg *arg, size_t n, const struct fed_options *o, struct fed_result *r);

@@ -128,7 +128,7 @@ status sbt_guest_train(struct ctx *cx, struct task *t, const struct sbt_params *
     CLEANUP(peers_close) struct peers peers = {0};
     TRY(peers_open(cx, t, p, n, batch_rows(&p->train, n), valid ? &valid->x : NULL, &peers));
     struct gbdt_params gp = p->train;
-    gp.value_bits = peers_value_bits(&peers);
+    gp.value_bits = sbt_value_bits(p, peers.n_batch);
     log_info(cx, "hosts met", KV("hosts", peers.n), KV("scheme", peers.he_info.set), KV("value_bits", gp.value_bits),
              KV("seconds", seconds_since(&w.since)));
     const struct gbdt_data data = {.n = n,

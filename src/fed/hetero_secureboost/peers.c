@@ -72,11 +72,18 @@ static status send_setup(struct ctx *cx, const struct peers *p, struct peer *h)
 
 static void arena_free_hook(void *a) { arena_free(a); }
 
+int sbt_value_bits(const struct sbt_params *p, size_t n_batch)
+{
+    int most = he_sum_bits_max(p->scheme, p->key_bits, n_batch, 2) - bits_of(n_batch) - 1;
+    return most < SBT_VALUE_BITS ? most : SBT_VALUE_BITS;
+}
+
+int sbt_sum_bits(const struct sbt_params *p, size_t n_batch) { return sbt_value_bits(p, n_batch) + bits_of(n_batch) + 1; }
+
 static status open_he(struct ctx *cx, struct peers *p)
 {
     const struct sbt_params *sp = p->params;
-    int rows = bits_of(p->n_batch), most = he_sum_bits_max(sp->scheme, sp->key_bits, p->n_batch, 2);
-    int value = most - rows - 1 < SBT_VALUE_BITS ? most - rows - 1 : SBT_VALUE_BITS;
+    int value = sbt_value_bits(sp, p->n_batch);
     if (value < SBT_VALUE_BITS_MIN)
         return FAIL(cx, LIMIT, "%zu rows leave %d bits for a gradient with this scheme, want %d", p->n_batch, value,
                     SBT_VALUE_BITS_MIN);
@@ -84,12 +91,10 @@ static status open_he(struct ctx *cx, struct peers *p)
                                       .key_bits = sp->key_bits,
                                       .n_rows = p->n_batch,
                                       .n_stats = 2,
-                                      .sum_bits = value + rows + 1};
+                                      .sum_bits = sbt_sum_bits(sp, p->n_batch)};
     TRY(he_describe(cx, &p->he_params, &p->he_info));
     return he_guest_new(cx, &p->he_params, &p->he);
 }
-
-int peers_value_bits(const struct peers *p) { return p->he_params.sum_bits - bits_of(p->n_batch) - 1; }
 
 status peers_open(struct ctx *cx, struct task *t, const struct sbt_params *params, size_t n_rows, size_t n_batch,
                   const struct binned *valid, struct peers *out)

@@ -46,7 +46,11 @@ struct peers {
 status peers_open(struct ctx *cx, struct task *t, const struct sbt_params *p, size_t n_rows, size_t n_batch,
                   const struct binned *valid, struct peers *out);
 void peers_close(struct peers *p);
-int peers_value_bits(const struct peers *p);
+/* Bits of a quantised g or h for batches of so many rows: the sum of all fits the scheme. Below SBT_VALUE_BITS_MIN: too
+ * many rows for it. */
+int sbt_value_bits(const struct sbt_params *p, size_t n_batch);
+/* The bits of a sum that go with them. */
+int sbt_sum_bits(const struct sbt_params *p, size_t n_batch);
 /* The callbacks; self is p. */
 struct gbdt_peers peers_callbacks(struct peers *p);
 /* Tells the hosts that training is over and how many trees to keep. */

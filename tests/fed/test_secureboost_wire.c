@@ -350,7 +350,7 @@ static void sizes_are_as_written(struct ctx *cx)
                 buckets += bins_splits(b, f) - 1;
             }
             struct sizes z = scheme_sizes(cx, &he, buckets);
-            up(script, TAG_FEATURES, 30 + 6 * s.host_cols[h] + names);
+            up(script, TAG_FEATURES, 30 + 8 * s.host_cols[h] + names);
             down(script, TAG_ORDER, 38 + z.pub);
             for (size_t t = 0; t < m.n_trees; t++) script_tree(script, &m.trees[t], (int)h + 1, 4, s.host_cols[h], &z);
             down(script, TAG_ORDER, 14);

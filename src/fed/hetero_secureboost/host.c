@@ -22,7 +22,8 @@ struct host {
     size_t me, n_columns, n_rows, n_valid, n_batch;
     uint64_t min_leaf;
     bool missing;
-    const uint8_t **col;   /* buckets with the last bin numbered last, so that it can be left out */
+    uint16_t *left_out;    /* bucket of each column that is not returned */
+    const uint8_t **col;   /* buckets with that one numbered last, the others in order */
     struct he_host *he;
     struct groups rows, valid_rows;
     struct arena *keep;    /* the trees */
@@ -78,6 +79,7 @@ static status send_features(struct ctx *cx, struct host *h)
     buf_u32(&b, (uint32_t)h->n_columns);
     for (size_t f = 0; f < h->n_columns; f++) {
         buf_u16(&b, (uint16_t)bins_splits(bins, f));
+        buf_u16(&b, h->left_out[f]);
         buf_str(&b, h->names[f]);
     }
     return link_send(cx, &h->link, TAG_FEATURES, &b);
@@ -457,23 +459,42 @@ static status obey(struct ctx *cx, struct host *h, struct stop *s, bool *done)
     return reader_end(cx, &r);
 }
 
-/* The last bin moves behind the bucket of missing cells: it is the one that is not returned. */
+/* The fullest bucket if it holds more than twice its share, else the last. */
+static uint16_t fullest(const uint8_t *col, size_t n_rows, uint32_t n_buckets)
+{
+    size_t count[256] = {0};
+    uint32_t best = n_buckets - 1;
+    for (size_t i = 0; i < n_rows; i++) count[col[i]]++;
+    for (uint32_t b = n_buckets; b-- > 0;)
+        if (count[b] > count[best]) best = b;
+    return (uint16_t)(count[best] > 2 * n_rows / n_buckets ? best : n_buckets - 1);
+}
+
+static status order_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    (void)cx, (void)chunk;
+    struct host *h = arg;
+    for (size_t f = begin; f < end; f++) {
+        const uint8_t *from = h->train->col[f];
+        uint8_t *to = (uint8_t *)h->col[f], map[256];
+        uint32_t n = sbt_buckets(bins_splits(h->train->bins, f), h->missing), out = h->left_out[f] = fullest(from, h->n_rows, n);
+        for (uint32_t b = 0; b < n; b++) map[b] = (uint8_t)(b < out ? b : b == out ? n - 1 : b - 1);
+        for (size_t i = 0; i < h->n_rows; i++) to[i] = map[from[i]];
+    }
+    return OK;
+}
+
+/* The bucket that is not returned becomes the last one. */
 static status order_buckets(struct ctx *cx, struct host *h)
 {
     h->col = NEW(cx, const uint8_t *, h->n_columns + 1);
-    if (!h->col) return FAIL(cx, NOMEM, "%zu columns", h->n_columns);
+    h->left_out = NEW(cx, uint16_t, h->n_columns + 1);
+    if (!h->col || !h->left_out) return FAIL(cx, NOMEM, "%zu columns", h->n_columns);
     for (size_t f = 0; f < h->n_columns; f++) {
-        h->col[f] = h->train->col[f];
-        if (!h->missing) continue;
-        uint8_t *to = arena_alloc_n(cx->mem, h->n_rows, 1, 64), last = (uint8_t)(bins_splits(h->train->bins, f) - 1);
-        if (!to) return FAIL(cx, NOMEM, "%zu rows", h->n_rows);
-        for (size_t i = 0; i < h->n_rows; i++) {
-            uint8_t b = h->train->col[f][i];
-            to[i] = b == last ? (uint8_t)(last + 1) : b == last + 1 ? last : b;
-        }
-        h->col[f] = to;
+        h->col[f] = arena_alloc_n(cx->mem, h->n_rows, 1, 64);
+        if (!h->col[f]) return FAIL(cx, NOMEM, "%zu columns of %zu rows", h->n_columns, h->n_rows);
     }
-    return OK;
+    return pool_for(cx, h->n_columns, 1, order_chunk, h);
 }
 
 status sbt_host_train(struct ctx *cx, struct task *t, const struct sbt_params *p, const struct binned *train,
@@ -493,9 +514,9 @@ status sbt_host_train(struct ctx *cx, struct task *t, const struct sbt_params *p
                                          .missing = train->bins->use_missing};
     TRY(own_arena(cx, &h.keep));
     TRY(own_arena(cx, &h.tree_mem));
+    TRY(order_buckets(cx, &h));
     TRY(send_features(cx, &h)); /* also when there are none: the guest shall fail with the same reason */
     if (h.n_columns == 0) return FAIL(cx, ARG, "the host has no feature columns");
-    TRY(order_buckets(cx, &h));
     TRY(groups_new(cx, h.n_rows, &h.rows));
     TRY(groups_new(cx, h.n_valid, &h.valid_rows));
     struct stop stop = {0};

@@ -38,18 +38,20 @@ static status read_features(struct ctx *cx, struct peers *p, struct peer *h)
         return FAIL(cx, PROTO, "%u columns", h->n_columns);
     if (!(h->subsample_rate >= 0 && h->subsample_rate <= 1)) return FAIL(cx, PROTO, "rate %g", h->subsample_rate);
     h->use_missing = missing != 0;
-    uint16_t *splits = NEW(cx, uint16_t, h->n_columns);
+    uint16_t *splits = NEW(cx, uint16_t, h->n_columns), *left_out = NEW(cx, uint16_t, h->n_columns);
     const char **name = NEW(cx, const char *, h->n_columns);
     uint32_t *at = NEW(cx, uint32_t, (size_t)h->n_columns + 1);
     h->on = NEW(cx, bool, h->n_columns);
-    if (!splits || !name || !at || !h->on) return FAIL(cx, NOMEM, "%u columns", h->n_columns);
+    if (!splits || !left_out || !name || !at || !h->on) return FAIL(cx, NOMEM, "%u columns", h->n_columns);
     for (uint32_t f = 0; f < h->n_columns; f++) {
         TRY(reader_u16(cx, &r, &splits[f]));
+        TRY(reader_u16(cx, &r, &left_out[f]));
         TRY(reader_str(cx, &r, SBT_NAME_MAX, &name[f]));
-        if (splits[f] == 0 || splits[f] > BINS_MAX) return FAIL(cx, PROTO, "column %u has %u bins", f, splits[f]);
-        at[f + 1] = at[f] + splits[f] + h->use_missing;
+        if (splits[f] == 0 || splits[f] > BINS_MAX || left_out[f] >= sbt_buckets(splits[f], h->use_missing))
+            return FAIL(cx, PROTO, "column %u has %u bins, without bucket %u", f, splits[f], left_out[f]);
+        at[f + 1] = at[f] + sbt_buckets(splits[f], h->use_missing);
     }
-    h->n_splits = splits, h->name = name, h->at = at;
+    h->n_splits = splits, h->left_out = left_out, h->name = name, h->at = at;
     return reader_end(cx, &r);
 }
 
@@ -273,26 +275,39 @@ static status recv_masks(struct ctx *cx, const struct peers *p, struct peer *h, 
     return reader_end(cx, &r);
 }
 
-/* The sums of one node: decrypted, checked, and put where split_scan expects them. */
-static status recv_sums(struct ctx *cx, struct peers *p, struct peer *h, struct arena *mem, struct gh **out)
+/* One column's sums as split_scan expects them; the bucket left out is what the others leave of the total. */
+static const int64_t *place_sums(const struct peer *h, uint32_t f, const struct split_total *total, const int64_t *sum,
+                                 struct gh *to)
+{
+    uint32_t n = sbt_buckets(h->n_splits[f], h->use_missing);
+    struct gh rest = {total->g, total->h};
+    for (uint32_t b = 0; b < n; b++) {
+        if (b == h->left_out[f]) continue;
+        to[b] = (struct gh){sum[0], sum[1]};
+        rest.g -= sum[0], rest.h -= sum[1];
+        sum += 2;
+    }
+    to[h->left_out[f]] = rest;
+    return sum;
+}
+
+/* The sums of one node, decrypted and checked. */
+static status recv_sums(struct ctx *cx, struct peers *p, struct peer *h, struct arena *mem, const struct level_node *v,
+                        struct gh **out)
 {
     struct arena_mark mark = arena_mark(cx->mem);
     struct bytes m;
     TRY(link_recv(cx, &h->link, TAG_SUMS, &m));
-    int64_t *sum = NEW(cx, int64_t, 2 * h->n_returned);
+    int64_t *sum = NEW(cx, int64_t, 2 * h->n_returned), bound = INT64_C(1) << p->he_params.sum_bits;
     struct gh *hist = arena_alloc_n(mem, h->at[h->n_columns], sizeof *hist, 64);
     if (!sum || !hist) return FAIL(cx, NOMEM, "%zu buckets", h->n_returned);
     TRY(he_guest_decrypt(cx, p->he, m, h->n_returned, sum));
-    int64_t bound = INT64_C(1) << p->he_params.sum_bits;
-    size_t k = 0;
     for (size_t i = 0; i < 2 * h->n_returned; i++)
-        if (sum[i] <= -bound || sum[i] >= bound) return FAIL(cx, PROTO, "bucket %zu: a sum beyond 2^%d", i / 2, p->he_params.sum_bits);
-    for (uint32_t f = 0; f < h->n_columns; f++) {
-        if (!h->on[f] || h->n_splits[f] < 2) continue;
-        struct gh *to = hist + h->at[f];
-        for (uint32_t b = 0; b + 1 < h->n_splits[f]; b++, k++) to[b] = (struct gh){sum[2 * k], sum[2 * k + 1]};
-        if (h->use_missing) to[h->n_splits[f]] = (struct gh){sum[2 * k], sum[2 * k + 1]}, k++;
-    }
+        if (sum[i] <= -bound || sum[i] >= bound)
+            return FAIL(cx, PROTO, "bucket %zu: a sum beyond 2^%d", i / 2, p->he_params.sum_bits);
+    const int64_t *at = sum;
+    for (uint32_t f = 0; f < h->n_columns; f++)
+        if (h->on[f] && h->n_splits[f] >= 2) at = place_sums(h, f, &v->total, at, hist + h->at[f]);
     arena_rewind(cx->mem, mark);
     *out = hist;
     return OK;
@@ -317,7 +332,7 @@ static status recv_level(struct ctx *cx, struct peers *p, struct peer *h, const 
     TRY(recv_masks(cx, p, h, lv));
     for (size_t i = 0; i < lv->n_nodes; i++) {
         if (!p->summed[i]) continue;
-        TRY(recv_sums(cx, p, h, mem, &h->hist[i]));
+        TRY(recv_sums(cx, p, h, mem, &lv->nodes[i], &h->hist[i]));
         if (lv->nodes[i].sibling >= 0) TRY(subtract(cx, p, h, mem, lv, i));
     }
     return OK;

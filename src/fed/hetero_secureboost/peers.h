@@ -11,6 +11,7 @@ struct peer { /* one host */
     struct link link;
     uint32_t n_columns;
     const uint16_t *n_splits;
+    const uint16_t *left_out; /* bucket that is not returned */
     const char *const *name;  /* anonymous */
     bool use_missing;
     double subsample_rate;

@@ -21,7 +21,8 @@
  * sbt.ask: the rows that wait at each of the host's nodes; the host answers sbt.answer, one bit a row; an empty ask ends.
  *
  * What each learns beside its own input and output.
- *  Guest: per host, the number of columns and of bins of each, their anonymous names; for every node that is split
+ *  Guest: per host, the number of columns and of bins of each, their anonymous names, a bin that holds far more rows than
+ *   others; for every node that is split
  *   further, the sums of g and h of each (host column, bin); of its own choice, which side a row falls on at each host node
  *   it asks for. With min_leaf_node > 1: which cuts leave enough rows on both sides. Not the values, edges or real names.
  *  Host: number of rows, scheme, public key; the rows of every node that was split before the last level, of training and
@@ -80,8 +81,14 @@ void bits_put(struct buf *b, const uint8_t *flag, size_t n);
 /* The next n bits of r as flags. FORMAT when short, or when the unused bits of the last byte are not 0. */
 status bits_take(struct ctx *cx, struct reader *r, size_t n, uint8_t *flag);
 
-/* Buckets that a host returns for a column of n_splits edges: all but the last bin, which follows from the total, and
- * the one of missing cells; none for a column that cannot be cut. */
+/* Buckets of a column of n_splits edges, and those that a host returns: all but one, which follows from the total that
+ * the guest knows; none for a column that cannot be cut. Which one is left out the host says once: a bucket that holds
+ * more than twice its share of the rows (zeros, missing cells), so that most rows of a sparse column cost nothing;
+ * otherwise the last. */
+static inline uint32_t sbt_buckets(uint32_t n_splits, bool use_missing)
+{
+    return n_splits + use_missing;
+}
 static inline uint32_t sbt_returned(uint32_t n_splits, bool use_missing)
 {
     return n_splits < 2 ? 0 : n_splits - 1 + use_missing;

@@ -1,0 +1,401 @@
+/* cmd_site.c - norn site init | run | status | stop | add-peer. */
+#include "base/arena.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "cli/args.h"
+#include "cli/client.h"
+#include "cli/cmd.h"
+#include "cli/sub.h"
+#include "flow/settings.h"
+#include "flow/site.h"
+#include "net/pki.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#define CERT_DAYS 825
+
+/* ---- init ---- */
+
+struct init {
+    const char *dir, *ca;
+    struct settings_init set;
+    const char *key, *csr, *crt, *ca_crt;
+};
+
+static status parse_party(struct ctx *cx, const char *text, uint32_t *out)
+{
+    struct peer_config p; /* "9999" alone is a peer's short form: the same check */
+    TRY_IN(cx, settings_peer(cx, text, &p), "--party");
+    *out = p.party;
+    return OK;
+}
+
+static status copy_file(struct ctx *cx, const char *from, const char *to, unsigned mode)
+{
+    struct bytes b;
+    TRY(file_read(cx, from, 1 << 20, &b));
+    return file_write(cx, to, b.p, b.n, mode);
+}
+
+/* norn.conf last: a folder without it is no site. */
+static status make_site(struct ctx *cx, struct init *in)
+{
+    static const char *const folders[] = {"keys", "store", "models", "jobs", "logs", "run"};
+    const char *conf = arena_printf(cx->mem, "%s/norn.conf", in->dir), *text;
+    if (file_exists(conf)) return FAIL(cx, EXISTS, "%s is a site already", in->dir);
+    TRY(settings_text(cx, &in->set, &text));
+    if (in->ca && !file_exists(arena_printf(cx->mem, "%s/ca.crt", in->ca)))
+        return FAIL(cx, NOTFOUND, "--ca %s holds no ca.crt: make one with `norn ca init %s`", in->ca, in->ca);
+    for (size_t i = 0; i < LEN(folders); i++)
+        TRY(dir_make(cx, arena_printf(cx->mem, "%s/%s", in->dir, folders[i]), 0700));
+    in->key = arena_printf(cx->mem, "%s/keys/site.key", in->dir);
+    in->csr = arena_printf(cx->mem, "%s/keys/site.csr", in->dir);
+    in->crt = arena_printf(cx->mem, "%s/keys/site.crt", in->dir);
+    in->ca_crt = arena_printf(cx->mem, "%s/keys/ca.crt", in->dir);
+    if (!file_exists(in->key)) TRY(pki_site_request(cx, in->set.party, in->key, in->csr));
+    if (in->ca) {
+        TRY(pki_ca_sign(cx, in->ca, in->csr, in->set.party, CERT_DAYS, in->crt));
+        TRY(copy_file(cx, arena_printf(cx->mem, "%s/ca.crt", in->ca), in->ca_crt, 0644));
+    }
+    return file_write(cx, conf, text, strlen(text), 0600);
+}
+
+static int site_init(struct ctx *cx, int argc, char **argv)
+{
+    struct init in = {0};
+    const char *party = NULL, **rest;
+    struct arg_list peers = {0};
+    size_t n;
+    bool json = false, help;
+    const struct arg args[] = {
+        {"--party", ARG_TEXT, &party, "ID", "this party's id in the federation", true},
+        {"--name", ARG_TEXT, &in.set.name, "TEXT", "what people call this site", false},
+        {"--listen", ARG_TEXT, &in.set.listen, "HOST:PORT",
+         "where other sites reach it (0.0.0.0:9370); none: it only dials", false},
+        {"--peer", ARG_LIST, &peers, "ID=HOST:PORT",
+         "another site; ID alone: it dials us. As often as needed", false},
+        {"--ca", ARG_TEXT, &in.ca, "DIR", "sign at once with the `norn ca` folder on this machine", false},
+        {"--json", ARG_FLAG, &json, NULL, "answer as JSON", false},
+    };
+    const struct arg_spec spec = {
+        "site init DIR --party ID [options]",
+        "Makes a site's folder: settings, a key and a certificate request, an empty store.",
+        "norn site init bank --party 9999 --peer 10000=clinic.example:9370 --ca ./ca",
+        args,
+        LEN(args),
+        1,
+        1};
+    if (args_parse(cx, &spec, argc, argv, &rest, &n, &help).code) return cmd_fail(cx, json);
+    if (help) return 0;
+    in.dir = rest[0], in.set.peers = peers.p, in.set.n_peers = peers.n;
+    if (parse_party(cx, party, &in.set.party).code || make_site(cx, &in).code) return cmd_fail(cx, json);
+    if (json) {
+        CLEANUP(json_decrefp)
+        json_t *j = json_pack("{s:s,s:I,s:b,s:s}", "dir", in.dir, "party", (json_int_t)in.set.party, "signed",
+                              in.ca != NULL, "request", in.csr);
+        return cmd_print_json(cx, j);
+    }
+    printf("site %u made in %s\n", in.set.party, in.dir);
+    if (in.ca)
+        printf("start it: norn site run %s\n", in.dir);
+    else
+        printf("next: have %s signed by the federation's CA (norn ca sign CA --csr %s --party %u), put the\n"
+               "certificate at %s and the CA's at %s, then: norn site run %s\n",
+               in.csr, in.csr, in.set.party, in.crt, in.ca_crt, in.dir);
+    return 0;
+}
+
+/* ---- run ---- */
+
+struct ready {
+    int fd; /* to the waiting parent; -1: in the foreground */
+    const struct settings *set;
+};
+
+static void on_ready(void *arg, uint16_t port)
+{
+    const struct ready *r = arg;
+    if (r->fd < 0) {
+        fprintf(stderr, "site %u runs, port %u\n", r->set->party, port);
+        return;
+    }
+    dprintf(r->fd, "0 %u\n", port);
+    close(r->fd);
+}
+
+static status run_here(struct ctx *cx, const char *dir, const struct settings *set, int log_fd,
+                       struct ready *r)
+{
+    CLEANUP(log_freep) struct log *log = log_new(log_fd, set->log_level);
+    char party[16];
+    snprintf(party, sizeof party, "%u", set->party);
+    if (!log || !log_bind(log, "site", party)) return FAIL(cx, NOMEM, "a log");
+    cx->log = log;
+    status st = site_run(cx, dir, set, on_ready, r);
+    if (st.code) log_error(cx, "site ends", KV("error", cx->err.msg));
+    cx->log = NULL;
+    return st;
+}
+
+/* The daemon: a session of its own, its log in DIR/logs/site.log, its verdict through the pipe. Does not
+ * return. */
+static _Noreturn void daemon_process(struct ctx *cx, const char *dir, const struct settings *set, int pipe_fd)
+{
+    const char *file = arena_printf(cx->mem, "%s/logs/site.log", dir);
+    struct ready r = {pipe_fd, set};
+    setsid();
+    int log_fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600),
+        null = open("/dev/null", O_RDWR);
+    status st = log_fd < 0 ? FAIL(cx, IO, "open %s: %m", file) : OK;
+    if (!st.code) {
+        dup2(null, 0);
+        dup2(log_fd, 1);
+        dup2(log_fd, 2);
+        st = run_here(cx, dir, set, log_fd, &r);
+    }
+    if (st.code)
+        dprintf(pipe_fd, "%d %s\n", (int)st.code, cx->err.msg); /* closed already once it was ready */
+    _exit(err_exit(st.code));
+}
+
+/* What the daemon said: its port, or why not. */
+static status wait_ready(struct ctx *cx, int fd, int *port)
+{
+    char text[600];
+    size_t n = 0;
+    for (ssize_t k; n < sizeof text - 1 && (k = read(fd, text + n, sizeof text - 1 - n)) != 0;) {
+        if (k < 0 && errno != EINTR) break;
+        n += k > 0 ? (size_t)k : 0;
+    }
+    text[n] = 0;
+    char *space = strchr(text, ' '), *nl = strrchr(text, '\n');
+    if (!space || !nl) return FAIL(cx, INTERNAL, "the site died at its start: see its log");
+    *nl = 0;
+    if (text[0] == '0') {
+        *port = (int)strtol(space + 1, NULL, 10);
+        return OK;
+    }
+    return err_set(cx, (enum err_code)strtol(text, NULL, 10), __FILE__, __LINE__, "%s", space + 1);
+}
+
+static status run_behind(struct ctx *cx, const char *dir, const struct settings *set, int *port, int *pid)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC)) return FAIL(cx, IO, "pipe: %m");
+    TRY(dir_make(cx, arena_printf(cx->mem, "%s/logs", dir), 0700));
+    *pid = fork();
+    if (*pid == 0) {
+        close(fds[0]);
+        daemon_process(cx, dir, set, fds[1]);
+    }
+    close(fds[1]);
+    status st = *pid < 0 ? FAIL(cx, IO, "fork: %m") : wait_ready(cx, fds[0], port);
+    close(fds[0]);
+    return st;
+}
+
+static int site_run_cmd(struct ctx *cx, int argc, char **argv)
+{
+    const char **rest;
+    struct arg_list sets = {0};
+    struct settings set;
+    size_t n;
+    bool json = false, foreground = false, help;
+    int port = 0, pid = 0;
+    const struct arg args[] = {
+        {"--foreground", ARG_FLAG, &foreground, NULL, "stay, and log to stderr (for systemd and containers)",
+         false},
+        {"--set", ARG_LIST, &sets, "KEY=VALUE", "overrides a setting of norn.conf", false},
+        {"--json", ARG_FLAG, &json, NULL, "answer as JSON", false},
+    };
+    const struct arg_spec spec = {
+        "site run DIR [--foreground] [--set KEY=VALUE]...",
+        "Starts the site of a folder and returns once it listens; its log is DIR/logs/site.log.",
+        "norn site run bank",
+        args,
+        LEN(args),
+        1,
+        1};
+    if (args_parse(cx, &spec, argc, argv, &rest, &n, &help).code) return cmd_fail(cx, json);
+    if (help) return 0;
+    const char *dir = realpath(rest[0], NULL);
+    if (!dir) dir = rest[0];
+    if (settings_load(cx, dir, sets.p, sets.n, &set).code) return cmd_fail(cx, json);
+    if (foreground) {
+        struct ready r = {-1, &set};
+        return run_here(cx, dir, &set, 2, &r).code ? cmd_fail(cx, json) : 0;
+    }
+    if (run_behind(cx, dir, &set, &port, &pid).code) return cmd_fail(cx, json);
+    if (json) {
+        CLEANUP(json_decrefp)
+        json_t *j = json_pack("{s:I,s:i,s:i}", "party", (json_int_t)set.party, "pid", pid, "port", port);
+        return cmd_print_json(cx, j);
+    }
+    printf("site %u runs: process %d, port %d, log %s/logs/site.log\n", set.party, pid, port, rest[0]);
+    return 0;
+}
+
+/* ---- status, stop ---- */
+
+static void print_links(const json_t *links)
+{
+    for (size_t i = 0; i < json_array_size(links); i++) {
+        const json_t *l = json_array_get(links, i);
+        bool up = json_is_true(json_object_get(l, "up"));
+        printf("  party %-8" PRId64 " %-5s", (int64_t)json_integer_value(json_object_get(l, "party")),
+               up ? "up" : "DOWN");
+        printf(" since %6.0f s",
+               (double)(wall_ms() - json_integer_value(json_object_get(l, "since_ms"))) / 1000);
+        if (up)
+            printf("  %s  %.1f ms\n", sub_str(l, "version"),
+                   json_real_value(json_object_get(l, "round_trip_ms")));
+        else
+            printf("  %s\n", sub_str(l, "last_error"));
+    }
+}
+
+static int site_status(struct ctx *cx, int argc, char **argv)
+{
+    const char **rest;
+    size_t n;
+    bool json = false, help;
+    const struct arg args[] = {{"--json", ARG_FLAG, &json, NULL, "answer as JSON", false}};
+    const struct arg_spec spec = {"site status DIR [--json]",
+                                  "Is it running, and are its links up? Exit code 13: it does not run.",
+                                  "norn site status bank",
+                                  args,
+                                  LEN(args),
+                                  1,
+                                  1};
+    CLEANUP(json_decrefp) json_t *j = NULL;
+    if (args_parse(cx, &spec, argc, argv, &rest, &n, &help).code) return cmd_fail(cx, json);
+    if (help) return 0;
+    if (client_call(cx, rest[0], "site.status", NULL, &j).code) return cmd_fail(cx, json);
+    if (json) return cmd_print_json(cx, j);
+    printf("site %" PRId64 " %s, norn %s, process %" PRId64 ", port %" PRId64 ", up %.0f s\n",
+           sub_int(j, "party"), sub_str(j, "name"), sub_str(j, "version"), sub_int(j, "pid"),
+           sub_int(j, "port"), (double)(wall_ms() - sub_int(j, "started_ms")) / 1000);
+    printf("jobs: %" PRId64 " running, %" PRId64 " waiting; %" PRId64 " task processes\nlinks:\n",
+           sub_int(j, "jobs_running"), sub_int(j, "jobs_waiting"), sub_int(j, "tasks"));
+    print_links(json_object_get(j, "links"));
+    return 0;
+}
+
+/* Waits for a process that is not ours to end. */
+static status wait_gone(struct ctx *cx, int64_t pid, int timeout_ms)
+{
+    CLEANUP(fd_closep) int fd = pidfd_open((pid_t)pid, 0);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (fd < 0) return errno == ESRCH ? OK : FAIL(cx, IO, "process %" PRId64 ": %m", pid);
+    return poll(&p, 1, timeout_ms) == 1
+               ? OK
+               : FAIL(cx, TIMEOUT, "process %" PRId64 " did not end within %d s", pid, timeout_ms / 1000);
+}
+
+static int site_stop_cmd(struct ctx *cx, int argc, char **argv)
+{
+    const char **rest;
+    size_t n;
+    bool json = false, help;
+    const struct arg args[] = {{"--json", ARG_FLAG, &json, NULL, "answer as JSON", false}};
+    const struct arg_spec spec = {
+        "site stop DIR",
+        "Ends the site's jobs, tells the other parties, and waits until the process is gone.",
+        "norn site stop bank",
+        args,
+        LEN(args),
+        1,
+        1};
+    CLEANUP(json_decrefp) json_t *j = NULL;
+    if (args_parse(cx, &spec, argc, argv, &rest, &n, &help).code) return cmd_fail(cx, json);
+    if (help) return 0;
+    int64_t pid = site_pid(cx, rest[0]);
+    status st = client_call(cx, rest[0], "site.stop", NULL, &j);
+    if (st.code && pid && kill((pid_t)pid, SIGTERM) == 0) st = OK; /* it does not answer: the signal does */
+    if (!st.code && pid) st = wait_gone(cx, pid, 10000);
+    if (st.code) return cmd_fail(cx, json);
+    if (json) return cmd_print_json(cx, j);
+    printf("site stopped\n");
+    return 0;
+}
+
+/* ---- add-peer ---- */
+
+/* The settings' text without the line of that peer, and with the new one. */
+static status with_peer(struct ctx *cx, const char *text, const char *given, uint32_t party, const char **out)
+{
+    CLEANUP(buf_free) struct buf b = {0};
+    struct bytes all;
+    const char *key = arena_printf(cx->mem, "peer.%u", party), *eq = strchr(given, '=');
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, "\n"), blank = strspn(p, " \t");
+        bool same = strncmp(p + blank, key, strlen(key)) == 0 && strchr(" \t=", p[blank + strlen(key)]);
+        if (!same) buf_put(&b, p, n), buf_u8(&b, '\n');
+        p += n + (p[n] == '\n');
+    }
+    buf_printf(&b, "%s = %s\n", key, eq ? eq + 1 : "dials-us");
+    TRY(buf_ok(cx, &b));
+    TRY(buf_to_arena(cx, &b, &all));
+    struct settings check;
+    TRY(settings_parse(cx, "norn.conf", (const char *)all.p, all.n, &check));
+    *out = (const char *)all.p;
+    return OK;
+}
+
+static status add_peer(struct ctx *cx, const char *dir, const char *given)
+{
+    struct peer_config p;
+    struct bytes old;
+    struct settings set;
+    const char *file = arena_printf(cx->mem, "%s/norn.conf", dir), *text;
+    TRY(settings_load(cx, dir, NULL, 0, &set));
+    TRY(settings_peer(cx, given, &p));
+    TRY(file_read(cx, file, 1 << 20, &old));
+    TRY(with_peer(cx, (const char *)old.p, given, p.party, &text));
+    return file_write(cx, file, text, strlen(text), 0600);
+}
+
+static int site_add_peer(struct ctx *cx, int argc, char **argv)
+{
+    const char **rest;
+    size_t n;
+    bool json = false, help;
+    const struct arg args[] = {{"--json", ARG_FLAG, &json, NULL, "answer as JSON", false}};
+    const struct arg_spec spec = {"site add-peer DIR ID=HOST:PORT",
+                                  "Writes another site into norn.conf; ID alone: it dials us.",
+                                  "norn site add-peer bank 10000=clinic.example:9370",
+                                  args,
+                                  LEN(args),
+                                  2,
+                                  2};
+    if (args_parse(cx, &spec, argc, argv, &rest, &n, &help).code) return cmd_fail(cx, json);
+    if (help) return 0;
+    if (add_peer(cx, rest[0], rest[1]).code) return cmd_fail(cx, json);
+    bool running = site_pid(cx, rest[0]) != 0;
+    if (json) {
+        CLEANUP(json_decrefp) json_t *j = json_pack("{s:b}", "restart_needed", running);
+        return cmd_print_json(cx, j);
+    }
+    printf("peer written%s\n", running ? "; it is used from the site's next start on" : "");
+    return 0;
+}
+
+int cmd_site(struct ctx *cx, int argc, char **argv)
+{
+    static const struct sub subs[] = {
+        {"init", site_init, "make a site's folder"},
+        {"run", site_run_cmd, "start it"},
+        {"status", site_status, "is it running, are its links up"},
+        {"stop", site_stop_cmd, "end it"},
+        {"add-peer", site_add_peer, "write another site into its settings"},
+    };
+    return sub_run(cx, "site", subs, LEN(subs), argc, argv);
+}

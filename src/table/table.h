@@ -16,6 +16,8 @@ enum col_type {
     COL_STR, /* data: uint64_t offsets[n + 1] into text */
 };
 enum col_kind { KIND_FEATURE, KIND_LABEL, KIND_MATCH_ID, KIND_WEIGHT, KIND_PREDICTION };
+const char *col_type_name(enum col_type type); /* "f64", "i64", "str" */
+const char *col_kind_name(enum col_kind kind); /* "feature", "label", ... */
 
 struct column {
     const char *name;
@@ -56,6 +58,9 @@ status table_read_f64(struct ctx *cx, const struct table *t, const struct column
                       double *out);
 /* Text of logical row i of any column into buf (n >= 64 for numbers), "" where missing. */
 struct bytes table_cell(const struct table *t, const struct column *c, size_t i, char *buf, size_t n);
+
+/* Bytes of the folder's files; those of a column file shared with other tables count in full. 0: no table. */
+uint64_t table_bytes(struct ctx *cx, const char *path);
 
 /* A writer appends rows column by column; memory is bounded (columns spill to the folder as they grow).
  * The table appears at path only when table_writer_finish succeeds; free before that removes every trace. */

@@ -1,0 +1,150 @@
+#include "table/csv_num.h"
+#include "base/num.h"
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+static bool digit(char c)
+{
+    return (unsigned char)(c - '0') < 10;
+}
+
+static void trim(const char **s, size_t *n)
+{
+    while (*n && (**s == ' ' || **s == '\t')) ++*s, --*n;
+    while (*n && ((*s)[*n - 1] == ' ' || (*s)[*n - 1] == '\t')) --*n;
+}
+
+static enum num_class class_slow(const char *s, size_t n)
+{
+    int64_t i;
+    double d;
+    trim(&s, &n);
+    if (num_parse_i64(s, n, &i)) return NUM_INT;
+    return num_parse_f64(s, n, &d) ? NUM_REAL : NUM_TEXT;
+}
+
+enum num_class csv_class(const char *s, size_t n)
+{
+#ifdef __SSE2__
+    if (n - 1 < 16) { /* digits, one sign in front, one point: told from three masks */
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)s);
+        __m128i shifted = _mm_sub_epi8(v, _mm_set1_epi8('0'));
+        __m128i is_digit = _mm_cmpeq_epi8(_mm_min_epu8(shifted, _mm_set1_epi8(9)), shifted);
+        unsigned all = (1u << n) - 1;
+        unsigned other = ~(unsigned)_mm_movemask_epi8(is_digit) & all;
+        if (s[0] == '-' || s[0] == '+') other &= other - 1, all &= all - 1;
+        if (!other) return all ? NUM_INT : NUM_TEXT;
+        if (!(other & (other - 1)) && s[__builtin_ctz(other)] == '.') return all != other ? NUM_REAL : NUM_TEXT;
+    }
+#endif
+    return class_slow(s, n);
+}
+
+/* The value of eight digits, or false. Source: Lemire, "Quickly parsing eight digits", 2018. */
+static bool eight(const char *s, uint64_t *out)
+{
+    uint64_t w;
+    memcpy(&w, s, 8);
+    if ((((w + 0x4646464646464646) | (w - 0x3030303030303030)) & 0x8080808080808080) != 0) return false;
+    w -= 0x3030303030303030;
+    w = w * 10 + (w >> 8);
+    *out = (((w & 0x000000ff000000ff) * 0x000f424000000064) + (((w >> 16) & 0x000000ff000000ff) * 0x0000271000000001)) >>
+           32;
+    return true;
+}
+
+/* Digits from s[i] on, added to *m; at most 19 in all are taken without overflow: the caller counts. */
+static size_t digits(const char *s, size_t n, size_t i, uint64_t *m)
+{
+    uint64_t w;
+    while (i + 8 <= n && eight(s + i, &w)) *m = *m * 100000000 + w, i += 8;
+    while (i < n && digit(s[i])) *m = *m * 10 + (uint64_t)(s[i] - '0'), i++;
+    return i;
+}
+
+#if __LDBL_MANT_DIG__ == 64
+/* m * 10^e in the 64 bits of an x87 register, then to a double. The first rounding is to 64 bits; the second is the
+ * same as rounding once unless the 64-bit value lies exactly between two doubles. */
+static bool scale(uint64_t m, int e, double *out)
+{
+    static const long double ten[28] = {1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,  1e7L,  1e8L,  1e9L,
+                                        1e10L, 1e11L, 1e12L, 1e13L, 1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L,
+                                        1e20L, 1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L}; /* all exact */
+    uint64_t bits;
+    if (e < -27 || e > 27) return false;
+    long double x = e < 0 ? (long double)m / ten[-e] : (long double)m * ten[e];
+    memcpy(&bits, &x, 8);
+    if ((bits & 0x7ff) == 0x400) return false;
+    *out = (double)x;
+    return true;
+}
+#else
+static bool scale(uint64_t m, int e, double *out)
+{
+    static const double ten[23] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    if (m > (uint64_t)1 << 53 || e < -22 || e > 22) return false;
+    *out = e < 0 ? (double)m / ten[-e] : (double)m * ten[e];
+    return true;
+}
+#endif
+
+/* After the digits: "e-05". */
+static bool exponent(const char *s, size_t n, size_t i, int *e)
+{
+    if (i >= n || (s[i] != 'e' && s[i] != 'E')) return false;
+    bool neg = ++i < n && s[i] == '-';
+    i += i < n && (s[i] == '-' || s[i] == '+');
+    uint64_t x = 0;
+    if (i >= n || n - i > 3 || digits(s, n, i, &x) != n) return false;
+    *e += neg ? -(int)x : (int)x;
+    return true;
+}
+
+static bool f64_fast(const char *s, size_t n, double *out)
+{
+    size_t first = n && (s[0] == '-' || s[0] == '+'), point = 0;
+    uint64_t m = 0;
+    if (n - first - 1 >= 24) return false; /* empty, or long: not ours */
+    size_t i = digits(s, n, first, &m), n_digits = i - first;
+    if (i < n && s[i] == '.') {
+        point = i++;
+        size_t end = digits(s, n, i, &m);
+        n_digits += end - i;
+        i = end;
+    }
+    int e = point ? -(int)(i - point - 1) : 0;
+    if (n_digits == 0 || n_digits > 19) return false;
+    if (i < n && !exponent(s, n, i, &e)) return false;
+    double x;
+    /* Up to 2^53 and 10^22 both are exact doubles, and one division rounds once (Clinger, PLDI 1990). */
+    static const double ten[23] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    if (m <= (uint64_t)1 << 53 && e <= 0 && e >= -22)
+        x = (double)m / ten[-e];
+    else if (!scale(m, e, &x))
+        return false;
+    *out = s[0] == '-' ? -x : x;
+    return true;
+}
+
+bool csv_f64(const char *s, size_t n, double *out)
+{
+    if (f64_fast(s, n, out)) return true;
+    trim(&s, &n);
+    return num_parse_f64(s, n, out);
+}
+
+bool csv_i64(const char *s, size_t n, int64_t *out)
+{
+    size_t first = n && (s[0] == '-' || s[0] == '+');
+    uint64_t m = 0;
+    if (n > first && n - first <= 18 && digits(s, n, first, &m) == n) {
+        *out = s[0] == '-' ? -(int64_t)m : (int64_t)m;
+        return true;
+    }
+    trim(&s, &n);
+    return num_parse_i64(s, n, out);
+}

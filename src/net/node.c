@@ -267,3 +267,17 @@ void node_view(struct node *n, const struct stream_key *k, bool outgoing, struct
     out->status = (struct bytes){s->status, s->n_status};
     out->status_age_ms = s->status_ms ? clock_ms() - s->status_ms : 0;
 }
+
+size_t node_stream_peers(struct node *n, const struct stream_key *me, struct party *out, size_t max)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (const struct stream_in *s = n->in_by_key[i]; s && found < max; s = s->next) {
+            struct stream_key k = *me;
+            k.from = s->key.from;
+            k.to = me->from;
+            if (key_equal(&s->key, &k)) out[found++] = s->key.from;
+        }
+    }
+    return found;
+}

@@ -254,6 +254,7 @@ void stream_in_give(struct stream_in *s, struct parcel *p);
 void stream_in_offer_all(struct node *n);
 void stream_in_connected(struct link *l, bool restarted);
 void stream_in_status(struct link *l, uint32_t number, struct bytes body);
+void stream_in_local_status(struct node *n, const struct stream_key *k, struct bytes body);
 void stream_in_close(struct link *l, uint32_t number);
 void stream_in_forget_below(struct link *l, uint32_t first);
 void stream_in_reclaim(struct node *n, const char *job, const char *task);
@@ -280,5 +281,8 @@ struct stream_view {
     struct bytes status; /* of the peer's task; n 0: none yet */
 };
 void node_view(struct node *n, const struct stream_key *k, bool outgoing, struct stream_view *out);
+/* Who has a stream to `me`'s task (of me->from), whatever has come on it. Returns their number, at most max.
+ */
+size_t node_stream_peers(struct node *n, const struct stream_key *me, struct party *out, size_t max);
 /* Tells the stream's other end what our task is doing (at most STATUS_MAX bytes); not repeated when lost. */
 void node_tell_status(struct node *n, const struct stream_key *k, const void *p, size_t bytes);

@@ -10,7 +10,12 @@
 /* --- task end ---------------------------------------------------------------------------------------------- */
 struct task_pipe;
 /* fd: the socketpair's end (taken). deadline_ms: a wait without any progress of the peer's task or link longer than that
- * ends with TIMEOUT. */
+ * ends with TIMEOUT. Progress: bytes of the stream arrive or are acknowledged, or the peer's task computes (uses
+ * processor time), or what the peer's task waits for makes progress in the same sense; so a chain of waits lives as
+ * long as its end, and a circle times out. Large messages received lie in memory shared with the site until their arena is
+ * rewound or freed.
+ * A child that is forked without exec must close all other descriptors of the site (close_range): a copy of another
+ * task's end would hide that task's death. */
 status task_pipe_open(struct ctx *cx, int fd, struct task_pipe **out);
 void task_pipe_free(struct task_pipe *p);
 void task_pipe_freep(struct task_pipe **p);
@@ -35,13 +40,15 @@ struct task_wait { /* what the task waits for, as `norn job why` prints it */
 struct site_pipe_events {
     void *arg;
     void (*on_event)(void *arg, struct site_pipe *p, const char *kind, const json_t *body);
-    void (*on_closed)(void *arg, struct site_pipe *p); /* the task's end is gone */
+    /* The task's end is gone, and (unless it was cancelled) all it has sent is in the outbox. May free p. */
+    void (*on_closed)(void *arg, struct site_pipe *p);
 };
-/* fd is taken. spec is sent at once. Messages of the task go to the node by themselves, with back-pressure. */
+/* fd is taken, on failure too. me: job, task and, in `from`, who the task is. spec is sent at once. Messages of the task go to the node by themselves, with back-pressure. */
 status site_pipe_new(struct ctx *cx, struct loop *l, struct node *n, int fd, const json_t *spec,
                      const struct stream_key *me, const struct site_pipe_events *ev, struct site_pipe **out);
 void site_pipe_free(struct site_pipe *p);
-/* Offers a message from the node to the task; false: the task's queue is full, node_resume follows. */
+/* Offers a message from the node to the task; false: the task's queue is full, node_resume follows. True once the task is
+ * cancelled or gone: the message is dropped. */
 bool site_pipe_deliver(struct site_pipe *p, const struct message *m);
 void site_pipe_room(struct site_pipe *p, const struct stream_key *s); /* pass node_events.on_room on */
 void site_pipe_cancel(struct site_pipe *p);                          /* asks the task to stop */

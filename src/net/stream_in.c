@@ -355,13 +355,22 @@ status stream_in_bytes(struct ctx *cx, struct conn *c, const uint8_t *p, size_t 
     return OK;
 }
 
-void stream_in_status(struct link *l, uint32_t number, struct bytes body)
+static void set_status(struct stream_in *s, struct bytes body)
 {
-    struct stream_in *s = by_number(l, number);
     if (!s || s->dead || body.n > STATUS_MAX) return;
     if (body.n) memcpy(s->status, body.p, body.n);
     s->n_status = body.n;
     s->status_ms = clock_ms();
+}
+
+void stream_in_status(struct link *l, uint32_t number, struct bytes body)
+{
+    set_status(by_number(l, number), body);
+}
+
+void stream_in_local_status(struct node *n, const struct stream_key *k, struct bytes body)
+{
+    set_status(stream_in_local(n, k), body);
 }
 
 /* --- connections come and go --- */

@@ -386,7 +386,11 @@ void node_tell_status(struct node *n, const struct stream_key *k, const void *p,
 {
     struct ctx *cx = &n->cx;
     struct stream_out *s;
-    if (bytes > STATUS_MAX || k->to.id == n->config.party) return;
+    if (bytes > STATUS_MAX) return;
+    if (k->to.id == n->config.party) {
+        stream_in_local_status(n, k, (struct bytes){p, bytes});
+        return;
+    }
     status st = find_or_make(cx, n, k, &s);
     if (st.code || !s->link->up || s->broken.code) return;
     open_on(s);

@@ -79,6 +79,7 @@ void site_peer(struct site *s, uint32_t party, uint16_t port)
 static bool on_message(void *arg, const struct message *m)
 {
     struct site *s = arg;
+    if (s->deliver) return s->deliver(arg, m);
     if (s->refuse && (!s->refuse_job || strcmp(s->refuse_job, m->stream.job) == 0)) return false;
     struct got *g = calloc(1, sizeof *g);
     if (!g) abort();
@@ -96,6 +97,7 @@ static void on_room(void *arg, const struct stream_key *k)
 {
     struct site *s = arg;
     s->n_room++;
+    if (s->room) s->room(arg, k);
     s->last_room = *k;
 }
 

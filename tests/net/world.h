@@ -22,6 +22,8 @@ struct site {
     const char *refuse_job; /* those of this job only */
     size_t n_room, n_up, n_restart, n_calls, n_call_bytes;
     struct stream_key last_room;
+    bool (*deliver)(void *arg, const struct message *m); /* instead of keeping messages */
+    void (*room)(void *arg, const struct stream_key *k);
     bool (*on_call)(struct site *s, uint32_t party, uint64_t id, const char *method, const json_t *body);
 };
 struct world {

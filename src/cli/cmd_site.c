@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -226,8 +227,8 @@ static int site_run_cmd(struct ctx *cx, int argc, char **argv)
         1};
     if (args_parse(cx, &spec, argc, argv, &rest, &n, &help).code) return cmd_fail(cx, json);
     if (help) return 0;
-    const char *dir = realpath(rest[0], NULL);
-    if (!dir) dir = rest[0];
+    char whole[PATH_MAX];
+    const char *dir = realpath(rest[0], whole) ? whole : rest[0];
     if (settings_load(cx, dir, sets.p, sets.n, &set).code) return cmd_fail(cx, json);
     if (foreground) {
         struct ready r = {-1, &set};

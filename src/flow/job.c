@@ -294,3 +294,24 @@ status jobs_recover(struct site *s)
     arena_free(mem);
     return st;
 }
+
+status jobs_sweep(struct site *s)
+{
+    struct arena *mem = arena_new(0);
+    struct ctx cx = {.mem = mem, .log = s->cx->log};
+    const char **names, *dir = arena_printf(mem, "%s/jobs", s->dir);
+    size_t n = 0, swept = 0;
+    struct job_row row;
+    status st = dir_list(&cx, dir, &names, &n);
+    for (size_t i = 0; !st.code && i < n; i++) {
+        if (!job_id_ok(names[i])) continue;
+        st = jobdb_job(&cx, s->db, names[i], &row);
+        if (st.code != ERR_NOTFOUND) continue;
+        st = dir_remove(&cx, arena_printf(mem, "%s/%s", dir, names[i]));
+        swept++;
+    }
+    if (swept) log_info(&cx, "left-over job folders swept", KV("jobs", swept));
+    s->cx->err = cx.err;
+    arena_free(mem);
+    return st;
+}

@@ -32,18 +32,27 @@ status reader_path(struct ctx *cx, struct site *s, const json_t *params, const c
     return *from ? OK : FAIL(cx, NOMEM, "a table");
 }
 
-status party_check(struct ctx *cx, struct site *s, const struct plan *p, const char *what)
+/* To another party only what it said itself comes back: which tables there are here instead is not its
+ * business. */
+static status check_reader(struct ctx *cx, struct site *s, const json_t *params, bool own)
 {
-    (void)what;
+    const char *path, *from;
+    status st = reader_path(cx, s, params, &path, &from);
+    if (st.code != ERR_NOTFOUND || own) return st;
+    return FAIL(cx, NOTFOUND, "there is no table %s/%s", json_string_value(js_at(params, "table.namespace")),
+                json_string_value(js_at(params, "table.name")));
+}
+
+status party_check(struct ctx *cx, struct site *s, const struct plan *p, bool own)
+{
     for (size_t k = 0; k < p->conf.n_parties; k++) {
         struct party who = p->conf.parties[k];
         if (who.id != s->set->party) continue;
         for (size_t i = 0; i < p->dsl.n; i++) {
             CLEANUP(json_decrefp) json_t *params = NULL;
-            const char *path, *from;
             if (!plan_runs(p, i, who)) continue;
             TRY(plan_params(cx, p, i, who, &params));
-            TRY_IN(cx, reader_path(cx, s, params, &path, &from), "%s at %s", p->dsl.components[i].name,
+            TRY_IN(cx, check_reader(cx, s, params, own), "%s at %s", p->dsl.components[i].name,
                    party_text(cx, who));
         }
         if (p->conf.type != JOB_PREDICT) continue;
@@ -76,7 +85,7 @@ static status check(struct request *rq, const json_t *body)
     struct plan p;
     if (rq->site->stopping) return FAIL(&rq->cx, STATE, "site %u is stopping", rq->site->set->party);
     TRY(body_plan(rq, body, &id, &p));
-    return party_check(&rq->cx, rq->site, &p, "");
+    return party_check(&rq->cx, rq->site, &p, false);
 }
 
 void method_check(struct request *rq, const json_t *body)
@@ -118,7 +127,7 @@ static status create(struct request *rq, const json_t *body)
     j = job_find(s, id);
     if (j && j->row.attempt == attempt && !j->row.driving) return OK; /* told twice */
     if (j) return FAIL(cx, EXISTS, "job %s runs here", id);
-    TRY(party_check(cx, s, &p, ""));
+    TRY(party_check(cx, s, &p, false));
     struct job_row row = {
         .job = id, .status = RUN_WAITING, .created_ms = wall_ms(), .seed = seed, .attempt = attempt};
     TRY(js_text(cx, p.dsl_json, &row.dsl));

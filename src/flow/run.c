@@ -499,6 +499,13 @@ bool run_deliver(struct site *s, const struct message *m)
     return !(open && t && !run_ended(t->row.status));
 }
 
+bool run_expects(struct site *s, const struct stream_key *k)
+{
+    bool open;
+    struct job_task *t = task_of_stream(s, k, k->to, &open);
+    return t && !run_ended(t->row.status) && conf_index(&t->job->plan.conf, k->from) != SIZE_MAX;
+}
+
 void run_room(struct site *s, const struct stream_key *k)
 {
     bool open;

@@ -52,6 +52,11 @@ static bool on_message(void *arg, const struct message *m)
     return run_deliver(arg, m);
 }
 
+static bool on_stream(void *arg, const struct stream_key *k)
+{
+    return run_expects(arg, k);
+}
+
 static void on_room(void *arg, const struct stream_key *k)
 {
     run_room(arg, k);
@@ -175,6 +180,7 @@ static status open_parts(struct ctx *cx, struct site *s)
     TRY(store_sweep(cx, s->store, &swept));
     if (swept) log_info(cx, "left-over tables swept", KV("tables", swept));
     TRY(jobs_recover(s));
+    TRY(jobs_sweep(s));
     struct node_config nc = {.party = set->party,
                              .listen_host = set->listen_host,
                              .listen_port = set->listen_port,
@@ -187,8 +193,12 @@ static status open_parts(struct ctx *cx, struct site *s)
                              .dial_ms = set->dial_ms,
                              .window_bytes = set->window_bytes,
                              .outbox_bytes = set->outbox_bytes};
-    struct node_events ev = {
-        .arg = s, .on_message = on_message, .on_room = on_room, .on_link = on_link, .on_call = on_call};
+    struct node_events ev = {.arg = s,
+                             .on_message = on_message,
+                             .on_stream = on_stream,
+                             .on_room = on_room,
+                             .on_link = on_link,
+                             .on_call = on_call};
     for (size_t i = 0; i < set->n_peers; i++)
         s->down[i] = (struct down){s, set->peers[i].party, NULL};
     TRY(node_new(cx, s->loop, &nc, &ev, &s->node));

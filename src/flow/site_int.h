@@ -137,6 +137,8 @@ const char *job_dir(struct ctx *cx, const struct site *s, const char *job, struc
 const char *task_dir(struct ctx *cx, const struct job_task *t);
 /* At start: what a crash left open is ended, and the other parties told. */
 status jobs_recover(struct site *s);
+/* Folders of jobs that the database does not know. */
+status jobs_sweep(struct site *s);
 void jobs_free(struct site *s);
 
 /* ---- drive.c: at the initiator ---- */
@@ -152,7 +154,9 @@ void drive_link_down(struct site *s, uint32_t party);
  * down. */
 void party_end(struct job *j, enum run_status st, const char *reason, const struct job_task *failed);
 void party_sync(struct site *s, uint32_t party); /* a link came up: do we agree on what still runs? */
-status party_check(struct ctx *cx, struct site *s, const struct plan *p, const char *what);
+/* Tables and models that the plan wants of this site. own: our own job, names near to a missing one may be
+ * told. */
+status party_check(struct ctx *cx, struct site *s, const struct plan *p, bool own);
 const char *party_of(struct ctx *cx, const struct plan *p, uint32_t site); /* "host 10000" */
 
 /* ---- run.c ---- */
@@ -161,6 +165,7 @@ void run_stop(struct job_task *t, const struct job_task *failed,
               const char *why); /* failed NULL: cancelled */
 bool run_deliver(struct site *s, const struct message *m);
 void run_room(struct site *s, const struct stream_key *k);
+bool run_expects(struct site *s, const struct stream_key *k); /* may that party open a stream to that task? */
 /* Last lines of a task's log, at most max bytes, "" when none. */
 const char *run_log_tail(struct ctx *cx, const struct job_task *t, size_t max);
 /* Where the spec's input tables and models come from; run.c and party_check share them. */

@@ -219,7 +219,7 @@ static status submit(struct request *rq, const json_t *body)
         return FAIL(cx, ARG, "conf: the initiator is %s, this site is party %u: submit there",
                     party_text(cx, init), s->set->party);
     TRY(check_peers(cx, s, &a->plan));
-    TRY(party_check(cx, s, &a->plan, ""));
+    TRY(party_check(cx, s, &a->plan, true));
     job_id_next(&s->ids, a->id);
     a->rq = rq;
     CLEANUP(json_decrefp) json_t *check = json_pack("{s:s,s:O,s:O}", "job", a->id, "dsl", dsl, "conf", conf);

@@ -290,12 +290,21 @@ static json_t *outcome(const struct proc *p, const struct ctx *cx, status st)
 
 /* ---- the process ---- */
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define SANITIZED 0
+#endif
+
+/* Stacks and libraries take their part; what the arena refuses first is named better. Sanitizers map shadow
+ * memory as big as they like. */
 static void limit_process(const struct proc *p)
 {
-    /* Stacks and libraries take their part; what the arena refuses first is named better. */
-    struct rlimit data = {.rlim_cur = (rlim_t)p->memory + (512u << 20),
-                          .rlim_max = (rlim_t)p->memory + (512u << 20)};
-    if (p->memory > 0) setrlimit(RLIMIT_DATA, &data);
+    rlim_t bytes = (rlim_t)p->memory + (512u << 20);
+    struct rlimit data = {.rlim_cur = bytes, .rlim_max = bytes};
+    if (!SANITIZED) setrlimit(RLIMIT_DATA, &data);
 }
 
 static int64_t default_memory(void)

@@ -2,6 +2,7 @@
 # Two sites on loopback, real processes: the toy job, its limits, everything that may die or be wrong. TAP on stdout.
 # usage: toy.sh NORN NORN_TEST      NORN_TEST is norn with the components of tests/flow/parts.c
 set -u
+[ -x "$1" ] && [ -x "$2" ] || { echo "usage: toy.sh NORN NORN_TEST"; exit 2; }
 norn=$(realpath "$1") test_norn=$(realpath "$2")
 dir=$(mktemp -d /tmp/norn-e2e-XXXXXX)
 n=0 bad=0
@@ -45,6 +46,7 @@ J
 J
     conf() { echo '{"dsl_version":2,"initiator":{"role":"guest","party_id":9999},"role":{"guest":[9999],"host":[10000]},'"$1"'}'; }
     conf '"component_parameters":{}' >"$dir/ping_conf.json"
+    sed 's/10000/9999/' "$dir/ping_conf.json" >"$dir/alone_conf.json"
     conf '"component_parameters":{"common":{"ping_1":{"rounds":1000,"delay_ms":20}}}' >"$dir/slow_conf.json"
     conf '"component_parameters":{"role":{"host":{"0":{"ping_1":{"fail_round":1}}}}}' >"$dir/fail_conf.json"
     conf '"component_parameters":{"role":{"host":{"0":{"ping_1":{"crash_round":1}}}}}' >"$dir/crash_conf.json"
@@ -121,6 +123,7 @@ check "nothing of that is stored" test "$before" = "$after"
 
 # ---- jobs that end well, and badly ----
 check "two components" submit ping_dsl.json ping_conf.json --wait
+check "guest and host at one site" submit ping_dsl.json alone_conf.json --wait
 refuses "a task that fails" 15 "told to fail in round 1" submit ping_dsl.json fail_conf.json --wait
 check "failed at the host, too" test "$(status_at host)" = failed
 refuses "a task that crashes" 15 "killed by signal 11 (SIGSEGV)" submit ping_dsl.json crash_conf.json --wait

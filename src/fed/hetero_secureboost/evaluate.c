@@ -48,7 +48,7 @@ static enum kind kind_of(const struct gbdt_objective *o)
 
 status evaluator_init(struct ctx *cx, const struct sbt_params *p, const struct gbdt_objective *o, struct evaluator *out)
 {
-    *out = (struct evaluator){.p = p, .early.rounds = p->early_rounds};
+    *out = (struct evaluator){.p = p, .objective = o, .early.rounds = p->early_rounds};
     unsigned kind = kind_of(o);
     for (size_t i = 0; i < p->n_metrics; i++) {
         const struct known *k = find_known(p->metric[i]);
@@ -145,15 +145,32 @@ static status record(struct ctx *cx, struct evaluator *e, const char *set)
     return OK;
 }
 
-status evaluator_run(struct ctx *cx, struct evaluator *e, const struct gbdt_objective *o, const char *set,
-                     const double *y, const double *score, size_t n)
+static status report(struct ctx *cx, const struct evaluator *e, struct task *t, size_t round, const char *set)
+{
+    const char *name = arena_printf(cx->mem, "iteration_%zu", round);
+    if (!name) return FAIL(cx, NOMEM, "metrics");
+    CLEANUP(json_decrefp) json_t *meta = json_pack("{s:s,s:s}", "metric_type", "EVALUATION_SUMMARY", "name", name);
+    CLEANUP(json_decrefp) json_t *points = json_array();
+    for (size_t i = 0; i < e->n_names; i++) {
+        double x = isfinite(e->value[i]) ? rint(e->value[i] * 1e6) / 1e6 : 0;
+        if (json_array_append_new(points, json_pack("[s,f]", e->name[i], x))) return FAIL(cx, NOMEM, "metrics");
+    }
+    if (!meta) return FAIL(cx, NOMEM, "metrics");
+    return task_metric(cx, t, set, name, meta, points);
+}
+
+status evaluator_run(struct ctx *cx, struct evaluator *e, struct task *t, size_t round, const char *set, const double *y,
+                     const double *score, size_t n)
 {
     struct arena_mark mark = arena_mark(cx->mem);
+    const struct gbdt_objective *o = e->objective;
     if (o->n_classes == 2) TRY_IN(cx, binary(cx, e, y, score, n), "evaluating %s data", set);
     else if (o->n_classes > 2) TRY_IN(cx, multi(cx, e, o->n_classes, y, score, n), "evaluating %s data", set);
     else TRY_IN(cx, regression(cx, e, o, y, score, n), "evaluating %s data", set);
+    TRY(record(cx, e, set));
+    TRY(report(cx, e, t, round, set));
     arena_rewind(cx->mem, mark);
-    return record(cx, e, set);
+    return OK;
 }
 
 bool evaluator_stop(struct evaluator *e, size_t round, size_t *best)

@@ -69,9 +69,9 @@ static status on_round(struct ctx *cx, void *self, struct gbdt_round *r)
     struct watch *w = self;
     const struct sbt_params *p = w->p;
     if (evaluator_due(&w->eval, r->round)) {
-        TRY(evaluator_run(cx, &w->eval, &p->train.objective, "train", w->train->y, r->train_score, w->train->table->n_rows));
+        TRY(evaluator_run(cx, &w->eval, w->t, r->round, "train", w->train->y, r->train_score, w->train->table->n_rows));
         if (w->valid)
-            TRY(evaluator_run(cx, &w->eval, &p->train.objective, "validate", w->valid->y, r->valid_score,
+            TRY(evaluator_run(cx, &w->eval, w->t, r->round, "validate", w->valid->y, r->valid_score,
                               w->valid->table->n_rows));
         size_t best = r->round;
         if (p->early_rounds) r->stop = evaluator_stop(&w->eval, r->round, &best);

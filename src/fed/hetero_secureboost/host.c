@@ -42,6 +42,7 @@ struct host {
     size_t n_won, cap_won;
     int32_t first_id, next_id;
     /* the level */
+    struct arena *level_mem;
     bool level_open;       /* LEVEL has come, ROUTE not yet */
     const uint8_t **left, **valid_left; /* per node: of the cuts of ours that won */
 
@@ -263,8 +264,9 @@ static status on_level(struct ctx *cx, struct host *h, struct reader *r)
     TRY(reader_u32(cx, r, &n));
     if (n != h->rows.n_nodes) return FAIL(cx, PROTO, "a level of %u nodes, here are %zu", n, h->rows.n_nodes);
     uint8_t *sum = NEW(cx, uint8_t, (size_t)n + 1), *candidate = NEW(cx, uint8_t, (size_t)n + 1);
-    h->left = arena_alloc_n(h->tree_mem, (size_t)n + 1, sizeof *h->left, 8);
-    h->valid_left = arena_alloc_n(h->tree_mem, (size_t)n + 1, sizeof *h->valid_left, 8);
+    arena_reset(h->level_mem);
+    h->left = arena_alloc_n(h->level_mem, (size_t)n + 1, sizeof *h->left, 8);
+    h->valid_left = arena_alloc_n(h->level_mem, (size_t)n + 1, sizeof *h->valid_left, 8);
     if (!sum || !candidate || !h->left || !h->valid_left) return FAIL(cx, NOMEM, "a level of %u nodes", n);
     TRY(bits_take(cx, r, n, sum));
     TRY(bits_take(cx, r, n, candidate));
@@ -280,7 +282,7 @@ static status cut_rows(struct ctx *cx, struct host *h, const struct binned *x, c
                        const struct won *w, const uint8_t **out)
 {
     const struct span *v = &g->span[node];
-    uint8_t *left = arena_alloc_n(h->tree_mem, v->n_all + 1, 1, 64);
+    uint8_t *left = arena_alloc_n(h->level_mem, v->n_all + 1, 1, 64);
     if (!left) return FAIL(cx, NOMEM, "%zu rows", v->n_all);
     uint32_t lost = h->missing ? bins_splits(h->train->bins, w->column) : UINT32_MAX;
     for (size_t i = 0; i < v->n_all; i++) {
@@ -345,7 +347,7 @@ static status on_route(struct ctx *cx, struct host *h, struct reader *r)
         if (kind[i] != SBT_BITS) continue;
         size_t rows = h->rows.span[i].n_all, valid = h->valid_rows.span[i].n_all;
         if (bits_bytes(rows) > reader_left(r)) return FAIL(cx, PROTO, "a route that is too short");
-        uint8_t *left = arena_alloc_n(h->tree_mem, rows + 1, 1, 64), *vl = arena_alloc_n(h->tree_mem, valid + 1, 1, 64);
+        uint8_t *left = arena_alloc_n(h->level_mem, rows + 1, 1, 64), *vl = arena_alloc_n(h->level_mem, valid + 1, 1, 64);
         if (!left || !vl) return FAIL(cx, NOMEM, "%zu rows", rows);
         TRY(bits_take(cx, r, rows, left));
         TRY(bits_take(cx, r, valid, vl));
@@ -514,6 +516,7 @@ status sbt_host_train(struct ctx *cx, struct task *t, const struct sbt_params *p
                                          .missing = train->bins->use_missing};
     TRY(own_arena(cx, &h.keep));
     TRY(own_arena(cx, &h.tree_mem));
+    TRY(own_arena(cx, &h.level_mem));
     TRY(order_buckets(cx, &h));
     TRY(send_features(cx, &h)); /* also when there are none: the guest shall fail with the same reason */
     if (h.n_columns == 0) return FAIL(cx, ARG, "the host has no feature columns");

@@ -196,7 +196,7 @@ static int deploy(struct ctx *cx, int argc, char **argv)
     bool json = false, help;
     const struct arg args[] = {SITE_OPTION,
                                {"--component", ARG_LIST, &components, "NAME",
-                                "only these; as often as needed (all but Evaluation)", false},
+                                "only these (all but Evaluation)", false},
                                JSON_OPTION};
     const struct arg_spec spec = {
         "model deploy --site DIR VERSION",

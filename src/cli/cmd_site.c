@@ -82,7 +82,7 @@ static int site_init(struct ctx *cx, int argc, char **argv)
         {"--listen", ARG_TEXT, &in.set.listen, "HOST:PORT",
          "where other sites reach it (0.0.0.0:9370); none: it only dials", false},
         {"--peer", ARG_LIST, &peers, "ID=HOST:PORT",
-         "another site; ID alone: it dials us. As often as needed", false},
+         "another site; ID alone: it dials us", false},
         {"--ca", ARG_TEXT, &in.ca, "DIR", "sign at once with the `norn ca` folder on this machine", false},
         {"--json", ARG_FLAG, &json, NULL, "answer as JSON", false},
     };

@@ -358,7 +358,8 @@ void link_lost(struct conn *c, const struct err *why)
         l->state.dialling = false;
     }
     if (was_up) {
-        if (clock_ms() - c->up_ms > STEADY_MS) l->failures = 0;
+        /* A link that is cut again and again, but has moved something each time, is worth the next try at once. */
+        if (clock_ms() - c->up_ms > STEADY_MS || c->moved) l->failures = 0;
         l->up = NULL;
         l->state.up = false;
         l->state.since_ms = wall_ms();

@@ -39,7 +39,7 @@ struct conn {
     uint32_t epoll; /* what the loop watches for */
     uint64_t opened_ms, heard_ms, up_ms;
     uint64_t name; /* the lower party's random name of the connection */
-    bool hello_sent;
+    bool moved; /* a piece of a message, either way */
     struct hello theirs;
     struct loop_timer *deadline; /* of the handshake */
     struct loop_timer *again;    /* more to do without a socket event */

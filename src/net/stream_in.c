@@ -317,6 +317,7 @@ status stream_in_begin(struct ctx *cx, struct conn *c, uint32_t number, const st
     if (s->got > s->granted + MESSAGE_COST)
         return FAIL(cx, PROTO, "stream %u has sent more than its credit", number);
     s->heard_ms = clock_ms();
+    c->moved = true;
     c->data = s;
     c->data_left = d->bytes;
     if (s->dead) {

@@ -119,6 +119,7 @@ void stream_out_piece_done(struct conn *c)
 {
     struct stream_out *s = c->tx;
     c->tx = NULL;
+    c->moved = true;
     if (s->offset == s->sending->payload.n) {
         s->sending = s->sending->next;
         s->offset = 0;

@@ -60,9 +60,9 @@ struct node_events {
     void (*on_room)(void *arg, const struct stream_key *s);
     /* Up, down, or a new reason for being down. */
     void (*on_link)(void *arg, const struct link_state *l);
-    /* The peer's site process is another one than before: what it held in memory is gone. Streams on which anything has
-     * been sent to it take no message any more (PEER); whole messages that came from it stay; calls under way end
-     * with PEER. The owner ends or repeats the jobs concerned, under new stream keys. NULL: not told. */
+    /* The peer's site process is another one than before: what it held in memory is gone. Streams of which it had
+     * acknowledged anything take no message any more (PEER), others begin again; whole messages that came from it stay;
+     * calls under way end with PEER. The owner ends or repeats the jobs concerned, under new stream keys. NULL: not told. */
     void (*on_restart)(void *arg, uint32_t party);
     /* A peer opens a stream to a local task: false refuses it, the peer's node_send then gives NOTFOUND. NULL: all. */
     bool (*on_stream)(void *arg, const struct stream_key *s);

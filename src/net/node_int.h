@@ -77,6 +77,7 @@ struct stream_out {
     uint32_t number;
     enum { OUT_NEW, OUT_ASKED, OUT_OPEN } state; /* on the present connection */
     bool touched; /* bytes of it have been on a connection: the peer may know it */
+    bool any_acked;
     bool ready;   /* in link->ready */
     bool dead;    /* reclaimed */
     bool want_room;
@@ -88,7 +89,6 @@ struct stream_out {
     int64_t credit;
     uint64_t queued, acked; /* payload bytes */
     uint64_t total;         /* payload bytes ever given */
-    uint64_t acked_ms;
 };
 
 struct tag_next { /* the duplicates' filter: sequences below next are here already */

@@ -150,7 +150,7 @@ static void drop_head(struct stream_out *s)
     struct parcel *p = parcels_pop(&s->out);
     s->queued -= p->payload.n;
     s->acked += p->payload.n;
-    s->acked_ms = clock_ms();
+    s->any_acked = true;
     parcel_free(s->link->n, p);
 }
 
@@ -237,7 +237,8 @@ void stream_out_connected(struct link *l, bool restarted)
     struct stream_out *next;
     for (struct stream_out *s = l->outs; s; s = next) {
         next = s->next_of_link;
-        if (restarted && s->touched) breaks(s, ERR_PEER, text);
+        if (restarted && s->any_acked) breaks(s, ERR_PEER, text);
+        if (restarted) s->touched = false; /* whatever it had of it: all is still here, and goes from the start */
         if (s->out.head || s->touched) open_on(s);
     }
 }
@@ -269,7 +270,6 @@ void stream_out_local(struct link *self)
             struct parcel *p = parcels_pop(&s->out);
             s->queued -= p->payload.n;
             s->acked += p->payload.n;
-            s->acked_ms = clock_ms();
             stream_in_give(in, p);
         }
         tell_room(s);

@@ -54,6 +54,7 @@ static status make_parts(struct ctx *cx, struct csv_import *im)
 {
     uint64_t bytes = im->file.size - im->file.body, part = bytes / 64;
     part = part < PART_LEAST ? PART_LEAST : part > PART_MOST ? PART_MOST : part;
+    if (im->part_bytes) part = im->part_bytes;
     uint64_t most = STATS_MOST / im->file.n_cols; /* parts times columns: bounded memory for wide and for long files */
     if (bytes / part >= most) part = bytes / most + 1;
     size_t n_cols = im->file.n_cols;
@@ -200,12 +201,12 @@ static status import(struct ctx *cx, struct csv_import *im, const char *file, co
     return st;
 }
 
-status csv_import(struct ctx *cx, const char *file, const char *path, const struct csv_options *opt,
-                  void (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_all), void *arg,
-                  struct csv_result *out)
+status csv_import_parts(struct ctx *cx, const char *file, const char *path, const struct csv_options *opt,
+                        uint64_t part_bytes, void (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_all),
+                        void *arg, struct csv_result *out)
 {
     static const struct csv_options none = {0};
-    struct csv_import im = {.out = -1, .progress = progress, .progress_arg = arg};
+    struct csv_import im = {.out = -1, .part_bytes = part_bytes, .progress = progress, .progress_arg = arg};
     struct arena_mark mark = arena_mark(cx->mem);
     im.file.fd = -1;
     atomic_flag_clear(&im.reporting);
@@ -215,4 +216,11 @@ status csv_import(struct ctx *cx, const char *file, const char *path, const stru
     fd_closep(&im.file.fd);
     arena_rewind(cx->mem, mark);
     return st;
+}
+
+status csv_import(struct ctx *cx, const char *file, const char *path, const struct csv_options *opt,
+                  void (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_all), void *arg,
+                  struct csv_result *out)
+{
+    return csv_import_parts(cx, file, path, opt, 0, progress, arg, out);
 }

@@ -105,17 +105,17 @@ static bool exponent(const char *s, size_t n, size_t i, int *e)
 
 static bool f64_fast(const char *s, size_t n, double *out)
 {
-    size_t first = n && (s[0] == '-' || s[0] == '+'), point = 0;
+    size_t first = n && (s[0] == '-' || s[0] == '+');
     uint64_t m = 0;
+    int e = 0;
     if (n - first - 1 >= 24) return false; /* empty, or long: not ours */
     size_t i = digits(s, n, first, &m), n_digits = i - first;
     if (i < n && s[i] == '.') {
-        point = i++;
-        size_t end = digits(s, n, i, &m);
-        n_digits += end - i;
+        size_t end = digits(s, n, i + 1, &m);
+        e = -(int)(end - i - 1);
+        n_digits += end - i - 1;
         i = end;
     }
-    int e = point ? -(int)(i - point - 1) : 0;
     if (n_digits == 0 || n_digits > 19) return false;
     if (i < n && !exponent(s, n, i, &e)) return false;
     double x;

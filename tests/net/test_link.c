@@ -1,6 +1,7 @@
 /* Links that break: every message arrives once and in order whatever the hop between does; strangers stay
  * outside. */
 #include "test.h"
+#include "raw.h"
 #include "relay.h"
 #include "world.h"
 #include "base/secret.h"
@@ -371,57 +372,7 @@ static void own_files_are_checked(struct ctx *cx)
     world_free(&w);
 }
 
-/* --- a raw TLS client --- */
-
-struct raw {
-    int fd;
-    SSL_CTX *ctx;
-    SSL *ssl;
-    char why[200];
-    size_t bytes; /* that came after the handshake */
-    bool done, connected;
-};
-
-static bool raw_step(void *arg)
-{
-    struct raw *r = arg;
-    char buf[4096];
-    if (r->done) return true;
-    int k = r->connected ? SSL_read(r->ssl, buf, sizeof buf) : SSL_connect(r->ssl);
-    if (k > 0 && r->connected) r->bytes += (size_t)k;
-    if (k > 0) r->connected = true;
-    if (k > 0) return false;
-    int error = SSL_get_error(r->ssl, k);
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return false;
-    ERR_error_string_n(ERR_peek_error(), r->why, sizeof r->why);
-    ERR_clear_error();
-    return r->done = true;
-}
-
-static void raw_start(struct raw *r, uint16_t port, const char *cert, const char *key, int max_version)
-{
-    *r = (struct raw){.fd = socket(AF_INET, SOCK_STREAM, 0)};
-    struct sockaddr_in a = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
-    CHECK(connect(r->fd, (struct sockaddr *)&a, sizeof a) == 0);
-    fcntl(r->fd, F_SETFL, O_NONBLOCK);
-    r->ctx = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_verify(r->ctx, SSL_VERIFY_NONE, NULL);
-    if (max_version) SSL_CTX_set_max_proto_version(r->ctx, max_version);
-    if (cert) {
-        CHECK(SSL_CTX_use_certificate_file(r->ctx, cert, SSL_FILETYPE_PEM) == 1);
-        CHECK(SSL_CTX_use_PrivateKey_file(r->ctx, key, SSL_FILETYPE_PEM) == 1);
-    }
-    r->ssl = SSL_new(r->ctx);
-    SSL_set_fd(r->ssl, r->fd);
-}
-
-static void raw_end(struct raw *r)
-{
-    SSL_free(r->ssl);
-    SSL_CTX_free(r->ctx);
-    close(r->fd);
-}
+/* --- raw TLS clients --- */
 
 static void raw_refused(struct world *w, uint16_t port, const char *cert, const char *key, int max_version,
                         const char *want)

@@ -27,6 +27,14 @@ static const struct words {
     {"model", "deploy", "--site --component --json"},
     {"model", "export", "--site --role --out --json"},
     {"model", "import", "--site --replace --json"},
+    {"upload", "",
+     "--site --table --id --label --delimiter --no-header --missing --type --duplicates --replace --json"},
+    {"table", "list", "--site --json"},
+    {"table", "show", "--site --json"},
+    {"table", "preview", "--site --rows --json"},
+    {"table", "export", "--site --out --json"},
+    {"table", "delete", "--site --json"},
+    {"table", "uploads", "--site --rows --json"},
     {"predict", "", "--site --version --model --table --host-table --out --wait --json"},
     {"doctor", "", "--site --json"},
     {"completion", "bash", ""},
@@ -49,7 +57,7 @@ static void print_subs(const char *command)
 
 static void print_commands(void)
 {
-    fputs("ca upload table generate", stdout);
+    fputs("ca generate", stdout);
     for (size_t i = 0; i < LEN(table); i++)
         if (first_of_command(i)) printf(" %s", table[i].command);
 }

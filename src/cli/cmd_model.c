@@ -194,10 +194,10 @@ static int deploy(struct ctx *cx, int argc, char **argv)
     struct model_info m;
     size_t n;
     bool json = false, help;
-    const struct arg args[] = {SITE_OPTION,
-                               {"--component", ARG_LIST, &components, "NAME",
-                                "only these (all but Evaluation)", false},
-                               JSON_OPTION};
+    const struct arg args[] = {
+        SITE_OPTION,
+        {"--component", ARG_LIST, &components, "NAME", "only these (all but Evaluation)", false},
+        JSON_OPTION};
     const struct arg_spec spec = {
         "model deploy --site DIR VERSION",
         "Makes a trained model ready to predict, at every party that has a part of it.",

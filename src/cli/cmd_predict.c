@@ -104,7 +104,7 @@ static status host_table(struct ctx *cx, const struct predict *p, uint32_t host,
 
 static status make_conf(struct ctx *cx, const struct predict *p, json_t **out)
 {
-    json_t *guest, *hosts = json_object();
+    json_t *guest = NULL, *hosts = json_object();
     size_t k = 0;
     CLEANUP(json_decrefp)
     json_t *conf = json_pack("{s:i,s:{s:s,s:I},s:O,s:{s:{s:s,s:s,s:s}},s:{s:{s:{},s:o}}}", "dsl_version", 2,
@@ -119,7 +119,7 @@ static status make_conf(struct ctx *cx, const struct predict *p, json_t **out)
     json_object_set_new(js_at(conf, "component_parameters.role.guest"), index,
                         json_pack("{s:o}", p->reader, guest));
     for (size_t i = 0; i < p->conf.n_parties; i++) {
-        json_t *table;
+        json_t *table = NULL;
         if (p->conf.parties[i].role != ROLE_HOST) continue;
         TRY(host_table(cx, p, p->conf.parties[i].id, &table));
         if (json_object_set_new(hosts, arena_printf(cx->mem, "%zu", k++),

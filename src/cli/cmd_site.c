@@ -81,8 +81,7 @@ static int site_init(struct ctx *cx, int argc, char **argv)
         {"--name", ARG_TEXT, &in.set.name, "TEXT", "what people call this site", false},
         {"--listen", ARG_TEXT, &in.set.listen, "HOST:PORT",
          "where other sites reach it (0.0.0.0:9370); none: it only dials", false},
-        {"--peer", ARG_LIST, &peers, "ID=HOST:PORT",
-         "another site; ID alone: it dials us", false},
+        {"--peer", ARG_LIST, &peers, "ID=HOST:PORT", "another site; ID alone: it dials us", false},
         {"--ca", ARG_TEXT, &in.ca, "DIR", "sign at once with the `norn ca` folder on this machine", false},
         {"--json", ARG_FLAG, &json, NULL, "answer as JSON", false},
     };
@@ -281,9 +280,9 @@ static int site_status(struct ctx *cx, int argc, char **argv)
     if (help) return 0;
     if (client_call(cx, rest[0], "site.status", NULL, &j).code) return cmd_fail(cx, json);
     if (json) return cmd_print_json(cx, j);
-    printf("site %" PRId64 " %s, norn %s, process %" PRId64 ", port %" PRId64 ", up %.0f s\n",
-           sub_int(j, "party"), sub_str(j, "name"), sub_str(j, "version"), sub_int(j, "pid"),
-           sub_int(j, "port"), (double)(wall_ms() - sub_int(j, "started_ms")) / 1000);
+    printf("site %" PRId64 "%s%s, norn %s, process %" PRId64 ", port %" PRId64 ", up %.0f s\n",
+           sub_int(j, "party"), *sub_str(j, "name") ? " " : "", sub_str(j, "name"), sub_str(j, "version"),
+           sub_int(j, "pid"), sub_int(j, "port"), (double)(wall_ms() - sub_int(j, "started_ms")) / 1000);
     printf("jobs: %" PRId64 " running, %" PRId64 " waiting; %" PRId64 " task processes\nlinks:\n",
            sub_int(j, "jobs_running"), sub_int(j, "jobs_waiting"), sub_int(j, "tasks"));
     print_links(json_object_get(j, "links"));

@@ -82,7 +82,7 @@ static bool flush(struct conn *c)
 
 static bool put_frame(struct conn *c, json_t *frame)
 {
-    struct arena *mem = arena_new(2 * CONTROL_FRAME_MAX);
+    struct arena *mem = arena_new(2 * (size_t)CONTROL_FRAME_MAX);
     struct ctx cx = {.mem = mem};
     const char *text;
     if (mem && frame && js_text(&cx, frame, &text).code == ERR_OK) buf_blob(&c->out, text, strlen(text));

@@ -8,6 +8,13 @@
 #include "base/js.h"
 
 #define CONTROL_FRAME_MAX (64u << 20)
+/* The descriptor is the caller's now: CLEANUP(fd_closep) leaves it alone. */
+static inline int fd_take(int *fd)
+{
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
 /* Connects, through a descriptor so that long paths work. STATE: no site runs the folder. */
 status control_connect(struct ctx *cx, const char *dir, int *fd);
 /* Binds and listens; a stale socket is replaced (the caller holds the lock). */

@@ -33,8 +33,7 @@ status control_connect(struct ctx *cx, const char *dir, int *out)
     if (fd < 0) return FAIL(cx, IO, "socket: %m");
     if (connect(fd, (struct sockaddr *)&a, sizeof a))
         return FAIL(cx, STATE, "no site runs in %s: start it with `norn site run %s`", dir, dir);
-    *out = fd;
-    fd = -1;
+    *out = fd_take(&fd);
     return OK;
 }
 
@@ -52,8 +51,7 @@ status control_listen(struct ctx *cx, const char *dir, int *out)
     umask(old);
     errno = why;
     if (rc || listen(fd, 64)) return FAIL(cx, IO, "listen on %s/run/site.sock: %m", dir);
-    *out = fd;
-    fd = -1;
+    *out = fd_take(&fd);
     return OK;
 }
 

@@ -74,9 +74,7 @@ static void deployed(void *arg, const struct err *err, const json_t *answer)
     struct ask_one *one = arg;
     struct ask *a = one->ask;
     if (err && !a->err.code) {
-        a->rq->cx.err = *err;
-        if (one->site != a->rq->site->set->party) err_prefix(&a->rq->cx, "party %u", one->site);
-        a->err = a->rq->cx.err;
+        a->err = *err; /* that of another site begins with "party 10000: " */
     }
     if (--a->waiting) return;
     a->rq->cx.err = a->err;

@@ -3,6 +3,8 @@
 #include "flow/names.h"
 #include <string.h>
 
+#define OUTPUTS_MAX 64
+
 bool dsl_name_ok(const char *name)
 {
     size_t n = strlen(name);
@@ -45,13 +47,14 @@ static status sub_object(struct ctx *cx, const json_t *obj, const char *name, co
     return !*out || json_is_object(*out) ? OK : FAIL(cx, FORMAT, "DSL: %s.%s is not an object", name, key);
 }
 
-static status name_list(struct ctx *cx, const json_t *out_obj, const char *name, const char *key,
+static status name_list(struct ctx *cx, const json_t *out_obj, const char *name, const char *key, size_t max,
                         const char *const **out)
 {
     const json_t *v = json_object_get(out_obj, key);
     if (v && !json_is_null(v) && !json_is_array(v))
         return FAIL(cx, FORMAT, "DSL: %s.output.%s is not a list of names", name, key);
     size_t n = json_array_size(v);
+    if (n > max) return FAIL(cx, ARG, "DSL: %s.output.%s has %zu names, at most %zu", name, key, n, max);
     const char **list = NEW(cx, const char *, n + 1);
     if (!list) return FAIL(cx, NOMEM, "DSL");
     for (size_t i = 0; i < n; i++) {
@@ -167,10 +170,8 @@ static status parse_component(struct ctx *cx, const char *name, const json_t *j,
     if (out) TRY(only_keys(cx, out, arena_printf(cx->mem, "%s.output", name), out_keys, LEN(out_keys)));
     TRY(parse_data(cx, in, c));
     TRY(parse_other(cx, in, c));
-    TRY(name_list(cx, out, name, "data", &c->out_data));
-    TRY(name_list(cx, out, name, "model", &c->out_model));
-    if (c->out_model[0] && c->out_model[1])
-        return FAIL(cx, ARG, "DSL: %s.output.model has more than one name: a component has one model", name);
+    TRY(name_list(cx, out, name, "data", OUTPUTS_MAX, &c->out_data));
+    TRY(name_list(cx, out, name, "model", 1, &c->out_model)); /* a component has one model */
     return OK;
 }
 

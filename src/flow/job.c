@@ -52,19 +52,20 @@ static status build(struct job *j, const struct job_row *row, json_t *dsl, json_
     return OK;
 }
 
-status job_new(struct site *s, const struct job_row *row, json_t *dsl, json_t *conf, struct job **out)
+status job_new(struct ctx *why, struct site *s, const struct job_row *row, json_t *dsl, json_t *conf,
+               struct job **out)
 {
     struct arena *mem = arena_new(64u << 20);
     struct ctx cx = {.mem = mem, .log = s->cx->log};
     struct job *j = mem ? NEW(&cx, struct job, 1) : NULL;
     if (!j) {
         arena_free(mem);
-        return FAIL(s->cx, NOMEM, "a job");
+        return FAIL(why, NOMEM, "a job");
     }
     j->site = s, j->mem = mem, j->cx = cx;
     status st = build(j, row, dsl, conf);
     if (st.code) {
-        s->cx->err = j->cx.err;
+        why->err = j->cx.err;
         arena_free(mem);
         return st;
     }
@@ -72,10 +73,17 @@ status job_new(struct site *s, const struct job_row *row, json_t *dsl, json_t *c
     return OK;
 }
 
-void job_link(struct job *j)
+void job_open(struct job *j)
 {
     j->next = j->site->jobs;
     j->site->jobs = j;
+    j->refs = 1;
+}
+
+void job_drop(struct job *j)
+{
+    j->ended = true;
+    job_unref(j);
 }
 
 void job_ref(struct job *j)

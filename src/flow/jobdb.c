@@ -266,16 +266,13 @@ static struct party party_at(sqlite3_stmt *s, int i)
     return p;
 }
 
-/* Makes room for one more element of a growing arena array. */
-static status grow(struct ctx *cx, void *list, size_t n, size_t size)
+/* An arena array with room for one more element than n; NULL: out of memory. */
+static void *grow(struct ctx *cx, void *list, size_t n, size_t size)
 {
-    void **p = list;
-    if (n != 0 && (n < 16 || (n & (n - 1)) != 0)) return OK;
+    if (n != 0 && (n < 16 || (n & (n - 1)) != 0)) return list;
     void *more = arena_alloc_n(cx->mem, n < 16 ? 16 : 2 * n, size, 16);
-    if (!more) return FAIL(cx, NOMEM, "%zu rows", n);
-    if (n) memcpy(more, *p, n * size);
-    *p = more;
-    return OK;
+    if (more && n) memcpy(more, list, n * size);
+    return more;
 }
 
 static void read_job(struct ctx *cx, sqlite3_stmt *s, struct job_row *j)
@@ -335,7 +332,7 @@ static status all_jobs(struct ctx *cx, struct jobdb *db, sqlite3_stmt *s, struct
     for (bool row;;) {
         TRY(step(cx, db, s, &row));
         if (!row) break;
-        TRY(grow(cx, &list, count, sizeof *list));
+        if (!(list = grow(cx, list, count, sizeof *list))) return FAIL(cx, NOMEM, "%zu rows", count);
         read_job(cx, s, &list[count++]);
     }
     *out = list, *n = count;
@@ -382,7 +379,7 @@ status jobdb_tasks(struct ctx *cx, struct jobdb *db, const char *job, struct tas
     for (bool row;;) {
         TRY(step(cx, db, s, &row));
         if (!row) break;
-        TRY(grow(cx, &list, count, sizeof *list));
+        if (!(list = grow(cx, list, count, sizeof *list))) return FAIL(cx, NOMEM, "%zu rows", count);
         list[count++] = (struct task_row){
             .job = text_at(cx, s, 0),
             .component = text_at(cx, s, 1),
@@ -426,7 +423,7 @@ status jobdb_metrics(struct ctx *cx, struct jobdb *db, const char *job, const ch
     for (bool row;;) {
         TRY(step(cx, db, s, &row));
         if (!row) break;
-        TRY(grow(cx, &list, count, sizeof *list));
+        if (!(list = grow(cx, list, count, sizeof *list))) return FAIL(cx, NOMEM, "%zu rows", count);
         list[count++] =
             (struct metric_row){text_at(cx, s, 0), text_at(cx, s, 1), text_at(cx, s, 2), text_at(cx, s, 3)};
     }
@@ -452,7 +449,7 @@ status jobdb_outputs(struct ctx *cx, struct jobdb *db, const char *job, struct o
     for (bool row;;) {
         TRY(step(cx, db, s, &row));
         if (!row) break;
-        TRY(grow(cx, &list, count, sizeof *list));
+        if (!(list = grow(cx, list, count, sizeof *list))) return FAIL(cx, NOMEM, "%zu rows", count);
         list[count++] = (struct output_row){
             .component = text_at(cx, s, 0),
             .party = party_at(s, 1),

@@ -191,30 +191,42 @@ static void viewed(void *arg, const struct err *err, const json_t *answer)
     request_end(rq, st, own);
 }
 
-static void method_show(struct request *rq, const json_t *body)
+/* *elsewhere: the initiator is being asked, and its answer ends the request. */
+static status show(struct request *rq, const json_t *body, json_t **out, bool *elsewhere)
 {
     const char *id;
     struct job_row row;
+    TRY(js_get_str(&rq->cx, body, "job", &id));
+    TRY(jobdb_job(&rq->cx, rq->site->db, id, &row));
+    *elsewhere = !row.driving;
+    if (row.driving) return view(rq, id, out);
+    site_call(rq->site, row.initiator.id, "job.view", body, 2000, viewed, rq);
+    return OK;
+}
+
+static void method_show(struct request *rq, const json_t *body)
+{
     json_t *out = NULL;
-    status st = js_get_str(&rq->cx, body, "job", &id);
-    if (!st.code) st = jobdb_job(&rq->cx, rq->site->db, id, &row);
-    if (!st.code && !row.driving) {
-        site_call(rq->site, row.initiator.id, "job.view", body, 2000, viewed, rq);
-        return;
-    }
-    if (!st.code) st = view(rq, id, &out);
-    request_end(rq, st, out);
+    bool elsewhere = false;
+    status st = show(rq, body, &out, &elsewhere);
+    if (!elsewhere) request_end(rq, st, out);
 }
 
 /* Answers when the job has ended; events until then. */
-static void method_watch(struct request *rq, const json_t *body)
+static status watch(struct request *rq, const json_t *body, struct job **running, json_t **out)
 {
     const char *id;
+    TRY(js_get_str(&rq->cx, body, "job", &id));
+    *running = job_find(rq->site, id);
+    return *running ? OK : view(rq, id, out);
+}
+
+static void method_watch(struct request *rq, const json_t *body)
+{
+    struct job *j = NULL;
     json_t *out = NULL;
-    status st = js_get_str(&rq->cx, body, "job", &id);
-    struct job *j = st.code ? NULL : job_find(rq->site, id);
+    status st = watch(rq, body, &j, &out);
     if (!j) {
-        if (!st.code) st = view(rq, id, &out);
         request_end(rq, st, out);
         return;
     }

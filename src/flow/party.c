@@ -82,7 +82,7 @@ static status body_plan(struct request *rq, const json_t *body, const char **id,
 static status check(struct request *rq, const json_t *body)
 {
     const char *id;
-    struct plan p;
+    struct plan p = {0};
     if (rq->site->stopping) return FAIL(&rq->cx, STATE, "site %u is stopping", rq->site->set->party);
     TRY(body_plan(rq, body, &id, &p));
     return party_check(&rq->cx, rq->site, &p, false);
@@ -95,7 +95,7 @@ void method_check(struct request *rq, const json_t *body)
 
 /* ---- create ---- */
 
-static status store_created(struct job *j, const json_t *keep)
+static status store_rows(struct job *j, const json_t *keep)
 {
     struct site *s = j->site;
     struct job_row old;
@@ -112,12 +112,22 @@ static status store_created(struct job *j, const json_t *keep)
     return OK;
 }
 
+static status store_created(struct job *j, const json_t *keep)
+{
+    TRY(jobdb_begin(&j->cx, j->site->db));
+    if (store_rows(j, keep).code || jobdb_commit(&j->cx, j->site->db).code) {
+        jobdb_rollback(j->site->db);
+        return (status){j->cx.err.code};
+    }
+    return OK;
+}
+
 static status create(struct request *rq, const json_t *body)
 {
     struct ctx *cx = &rq->cx;
     struct site *s = rq->site;
     const char *id;
-    struct plan p;
+    struct plan p = {0};
     struct job *j;
     int64_t seed, attempt;
     TRY(body_plan(rq, body, &id, &p));
@@ -132,22 +142,13 @@ static status create(struct request *rq, const json_t *body)
         .job = id, .status = RUN_WAITING, .created_ms = wall_ms(), .seed = seed, .attempt = attempt};
     TRY(js_text(cx, p.dsl_json, &row.dsl));
     TRY(js_text(cx, p.conf_json, &row.conf));
-    if (job_new(s, &row, p.dsl_json, p.conf_json, &j).code) {
-        cx->err = s->cx->err;
-        return (status){cx->err.code};
-    }
-    job_link(j);
-    j->refs = 1;
+    TRY(job_new(cx, s, &row, p.dsl_json, p.conf_json, &j));
+    job_open(j);
     j->created = true;
-    status st = jobdb_begin(&j->cx, s->db);
-    if (!st.code) st = store_created(j, json_object_get(body, "keep"));
-    if (!st.code) st = jobdb_commit(&j->cx, s->db);
-    if (st.code) {
-        jobdb_rollback(s->db);
+    if (store_created(j, json_object_get(body, "keep")).code) {
         cx->err = j->cx.err;
-        j->ended = true;
-        job_unref(j);
-        return st;
+        job_drop(j);
+        return (status){cx->err.code};
     }
     drive_timer(j);
     return OK;
@@ -221,13 +222,13 @@ static status task_of(struct request *rq, const json_t *body, struct job *j, uin
 
 static status start(struct request *rq, const json_t *body)
 {
-    struct job *j;
-    struct job_task *t;
+    struct job *j = NULL;
+    struct job_task *t = NULL;
     TRY(job_of(rq, body, &j));
     if (j->row.initiator.id != rq->party)
         return FAIL(&rq->cx, AUTH, "job %s is not party %u's", j->row.job, rq->party);
     TRY(task_of(rq, body, j, rq->site->set->party, &t));
-    if (t->run || run_ended(t->row.status)) return OK; /* told twice */
+    if (!t || t->run || run_ended(t->row.status)) return OK; /* told twice */
     if (j->row.status == RUN_WAITING) job_set(j, RUN_RUNNING, NULL);
     return run_start(&rq->cx, t);
 }
@@ -246,15 +247,15 @@ static int64_t number(const json_t *body, const char *key)
 
 static status task_status(struct request *rq, const json_t *body)
 {
-    struct job *j;
-    struct job_task *t;
+    struct job *j = NULL;
+    struct job_task *t = NULL;
     const char *word;
     enum run_status st;
     if (job_of(rq, body, &j).code) return OK; /* it has ended: nobody cares any more */
     TRY(task_of(rq, body, j, rq->party, &t));
     TRY(js_get_str(&rq->cx, body, "status", &word));
     if (!run_status_parse(word, &st)) return FAIL(&rq->cx, PROTO, "status \"%.40s\"", word);
-    if (!j->row.driving) return FAIL(&rq->cx, PROTO, "job %s is not driven here", j->row.job);
+    if (!t || !j->row.driving) return FAIL(&rq->cx, PROTO, "job %s is not driven here", j->row.job);
     if (!t->row.local) {
         const char *error = json_string_value(json_object_get(body, "error"));
         const char *unit = json_string_value(json_object_get(body, "unit"));
@@ -346,7 +347,7 @@ void party_end(struct job *j, enum run_status st, const char *reason, const stru
 
 static status end(struct request *rq, const json_t *body)
 {
-    struct job *j;
+    struct job *j = NULL;
     struct job_task *failed = NULL;
     const char *word, *reason;
     enum run_status st;
@@ -377,7 +378,7 @@ void method_end(struct request *rq, const json_t *body)
 static status stop(struct request *rq, const json_t *body)
 {
     struct site *s = rq->site;
-    struct job *j;
+    struct job *j = NULL;
     TRY(job_of(rq, body, &j));
     bool operator= rq->reply.kind == REPLY_CONTROL;
     const char *why = json_string_value(json_object_get(body, "reason")),

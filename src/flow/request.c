@@ -127,6 +127,7 @@ struct notice {
     const char *method, *job;
     json_t *body;
     bool flying, dropped;
+    int refused;
     struct loop_timer *again;
 };
 
@@ -164,8 +165,10 @@ static void notice_done(void *arg, const struct err *err, const json_t *answer)
     struct notice *n = arg;
     struct site *s = n->site;
     n->flying = false;
-    /* The peer's own refusal settles it as well as its thanks; only what never got there goes again. */
-    bool again = err && (err->code == ERR_TIMEOUT || err->code == ERR_IO) && !n->dropped;
+    /* What never got there goes again. PEER is the peer's own refusal, or its restart in the middle of the
+     * call: once more then, and a second refusal settles it. */
+    bool lost = err && (err->code == ERR_TIMEOUT || err->code == ERR_IO);
+    bool again = !n->dropped && (lost || (err && err->code == ERR_PEER && n->refused++ == 0));
     if (again) {
         if (!n->again) n->again = loop_after(s->loop, 1000, notice_again, n);
         return;

@@ -16,9 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PUSH_MS  500 /* between two reports of progress to the initiator */
-#define DRAIN_MS 500 /* from the process's end to the end of its pipe */
-#define TASK_FD  3
+#define PUSH_MS       500 /* between two reports of progress to the initiator */
+#define DRAIN_MS      500 /* from the process's end to the end of its pipe */
+#define TASK_FD       3
+#define SUMMARY_SHOWN 65536 /* a longer summary is read from the database only */
 
 struct run {
     struct job_task *t;
@@ -278,6 +279,7 @@ static void on_progress(struct job_task *t, const json_t *body)
     int64_t now = (int64_t)clock_ms();
     if (strcmp(t->row.unit, text(body, "unit")) != 0) t->row.unit = job_text(t->job, text(body, "unit"));
     t->row.done = number(body, "done"), t->row.all = number(body, "all");
+    t->row.sent = number(body, "sent"), t->row.received = number(body, "received");
     job_changed(t->job);
     if (t->job->row.driving || now - t->pushed_ms < PUSH_MS) return;
     t->pushed_ms = now;
@@ -296,6 +298,8 @@ static status keep_record(struct ctx *cx, struct job_task *t, const char *kind, 
     if (strcmp(kind, "summary") == 0) {
         struct task_row row = t->row;
         TRY(js_text(cx, body, &row.summary));
+        if (strlen(row.summary) < SUMMARY_SHOWN) t->row.summary = arena_strdup(t->job->mem, row.summary);
+        if (!t->row.summary) t->row.summary = "";
         return jobdb_set_summary(cx, db, &row);
     }
     struct output_row o = {.position = number(body, "position"),

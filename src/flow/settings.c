@@ -93,7 +93,7 @@ status settings_peer(struct ctx *cx, const char *text, struct peer_config *out)
 
 static status set_number(struct ctx *cx, const struct setting *t, const char *v, uint64_t *out)
 {
-    uint64_t x;
+    uint64_t x = 0;
     bool ok = t->kind == S_COUNT   ? num_parse_u64(v, strlen(v), &x)
               : t->kind == S_BYTES ? num_parse_bytes(v, &x)
                                    : num_parse_ms(v, &x);
@@ -142,7 +142,7 @@ static status set_value(struct ctx *cx, struct settings *s, const struct setting
 
 static status add_peer(struct ctx *cx, struct settings *s, const char *id, const char *v)
 {
-    struct peer_config p;
+    struct peer_config p = {0};
     const char *text = arena_printf(cx->mem, "%s=%s", id, v);
     if (!text) return FAIL(cx, NOMEM, "a peer");
     TRY(settings_peer(cx, text, &p));
@@ -250,7 +250,7 @@ static status from_environment(struct ctx *cx, struct settings *s)
             char c = table[i].key[k];
             name[5 + k] = (char)(c >= 'a' && c <= 'z' ? c - 32 : c), name[6 + k] = 0;
         }
-        const char *v = getenv(name);
+        const char *v = getenv(name); /* NOLINT(concurrency-mt-unsafe): nobody writes it */
         if (v) TRY_IN(cx, set_value(cx, s, &table[i], v), "environment %s", name);
     }
     for (char **e = environ; *e; e++) {
@@ -323,7 +323,7 @@ status settings_text(struct ctx *cx, const struct settings_init *in, const char 
                "\n# Other sites, one line each: where we dial them, or 'dials-us' for one that dials us.\n"
                "#peer.10000 = host.example:9370\n");
     for (size_t i = 0; i < in->n_peers; i++) {
-        struct peer_config p;
+        struct peer_config p = {0};
         TRY(settings_peer(cx, in->peers[i], &p));
         const char *eq = strchr(in->peers[i], '=');
         buf_printf(&b, "peer.%u = %s\n", p.party, eq ? eq + 1 : "dials-us");

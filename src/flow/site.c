@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "flow/control.h"
 #include "flow/site_int.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -28,8 +29,7 @@ static status lock_folder(struct ctx *cx, const char *dir, int *out)
         return FAIL(cx, STATE, "a site runs in %s already (process %lld)", dir, (long long)site_pid(cx, dir));
     int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
     if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)n, 0) != n) return FAIL(cx, IO, "write %s: %m", file);
-    *out = fd;
-    fd = -1;
+    *out = fd_take(&fd);
     return OK;
 }
 
@@ -96,7 +96,6 @@ static void on_link(void *arg, const struct link_state *l)
     }
     loop_cancel(s->loop, d->timer);
     d->timer = NULL;
-    log_info(s->cx, "link up", KV("peer", l->party), KV("address", (const char *)l->address));
     notices_link_up(s, l->party);
     party_sync(s, l->party);
 }
@@ -207,13 +206,14 @@ static status open_parts(struct ctx *cx, struct site *s)
 
 static status watch_signals(struct ctx *cx, struct site *s, int *out)
 {
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGHUP, &ignore, NULL);
     *out = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (*out < 0) return FAIL(cx, IO, "signalfd: %m");
     return loop_add(cx, s->loop, *out, EPOLLIN, on_signal, s);

@@ -117,9 +117,11 @@ struct job {
     struct loop_timer *timer;
     struct loop_timer *changed; /* watchers are told when it fires */
 };
-/* Builds a job from its row and plan's texts; not yet in the site's list, nothing stored. */
-status job_new(struct site *s, const struct job_row *row, json_t *dsl, json_t *conf, struct job **out);
-void job_link(struct job *j);
+/* Builds a job from its row and texts; not yet in the site's list, nothing stored. Errors are in cx. */
+status job_new(struct ctx *cx, struct site *s, const struct job_row *row, json_t *dsl, json_t *conf,
+               struct job **out);
+void job_open(struct job *j); /* into the site's list; party_end takes it off */
+void job_drop(struct job *j); /* off again: it could not be stored */
 void job_ref(struct job *j);
 void job_unref(struct job *j);                        /* frees an ended one at the last */
 struct job *job_find(struct site *s, const char *id); /* open ones only; NULL */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "flow/site_int.h"
+#include <stdio.h>
 #include <string.h>
 
 /* ---- making it at every party ---- */
@@ -35,16 +36,22 @@ static void create_at_parties(struct job *j, const json_t *body)
     job_unref(j);
 }
 
+static status store_rows(struct job *j)
+{
+    TRY(jobdb_add_job(&j->cx, j->site->db, &j->row));
+    for (size_t i = 0; i < j->n_tasks; i++)
+        TRY(jobdb_put_task(&j->cx, j->site->db, &j->tasks[i].row));
+    return OK;
+}
+
 static status store_new(struct job *j)
 {
-    struct site *s = j->site;
-    TRY(jobdb_begin(&j->cx, s->db));
-    status st = jobdb_add_job(&j->cx, s->db, &j->row);
-    for (size_t i = 0; !st.code && i < j->n_tasks; i++)
-        st = jobdb_put_task(&j->cx, s->db, &j->tasks[i].row);
-    if (!st.code) st = jobdb_commit(&j->cx, s->db);
-    if (st.code) jobdb_rollback(s->db);
-    return st;
+    TRY(jobdb_begin(&j->cx, j->site->db));
+    if (store_rows(j).code || jobdb_commit(&j->cx, j->site->db).code) {
+        jobdb_rollback(j->site->db);
+        return (status){j->cx.err.code};
+    }
+    return OK;
 }
 
 /* ---- asking every party ---- */
@@ -64,38 +71,36 @@ struct ask_one {
     uint32_t site;
 };
 
+/* Stored and in the site's list, or nowhere. */
+static status make_job(struct ask *a, struct job **out)
+{
+    struct ctx *cx = &a->rq->cx;
+    struct site *s = a->rq->site;
+    struct job_row row = {.job = a->id, .driving = true, .status = RUN_WAITING, .created_ms = wall_ms()};
+    uint64_t seed;
+    TRY(js_text(cx, a->plan.dsl_json, &row.dsl));
+    TRY(js_text(cx, a->plan.conf_json, &row.conf));
+    TRY(rand_bytes(cx, &seed, sizeof seed));
+    row.seed = (int64_t)(seed >> 11); /* 53 bits: exact in any JSON reader */
+    TRY(job_new(cx, s, &row, a->plan.dsl_json, a->plan.conf_json, out));
+    job_open(*out);
+    if (store_new(*out).code) {
+        cx->err = (*out)->cx.err;
+        job_drop(*out);
+        return (status){cx->err.code};
+    }
+    return OK;
+}
+
 static void new_job(struct ask *a)
 {
     struct request *rq = a->rq;
-    struct site *s = rq->site;
-    struct job_row row = {.job = a->id, .driving = true, .status = RUN_WAITING, .created_ms = wall_ms()};
-    struct job *j;
-    uint64_t seed;
-    status st = js_text(&rq->cx, a->plan.dsl_json, &row.dsl);
-    if (!st.code) st = js_text(&rq->cx, a->plan.conf_json, &row.conf);
-    if (!st.code) st = rand_bytes(&rq->cx, &seed, sizeof seed);
-    if (st.code) {
-        request_end(rq, st, NULL);
+    struct job *j = NULL;
+    if (make_job(a, &j).code || !j) {
+        request_end(rq, (status){rq->cx.err.code}, NULL);
         return;
     }
-    row.seed = (int64_t)(seed >> 11); /* 53 bits: exact in any JSON reader */
-    st = job_new(s, &row, a->plan.dsl_json, a->plan.conf_json, &j);
-    if (st.code) rq->cx.err = s->cx->err;
-    if (!st.code) {
-        job_link(j);
-        j->refs = 1;
-        st = store_new(j);
-        if (st.code) {
-            rq->cx.err = j->cx.err;
-            j->ended = true;
-            job_unref(j);
-        }
-    }
-    if (st.code) {
-        request_end(rq, st, NULL);
-        return;
-    }
-    log_info(s->cx, "job submitted", KV("job", j->row.job));
+    log_info(rq->site->cx, "job submitted", KV("job", j->row.job));
     CLEANUP(json_decrefp)
     json_t *body = json_pack("{s:s,s:O,s:O,s:I,s:I}", "job", j->row.job, "dsl", j->plan.dsl_json, "conf",
                              j->plan.conf_json, "seed", (json_int_t)j->row.seed, "attempt", (json_int_t)0);
@@ -107,16 +112,23 @@ static void new_job(struct ask *a)
 
 static void run_again(struct ask *a);
 
+/* The refusal of another site as the submitter reads it: "host 10000: ...". */
+static struct err refusal(const struct ask *a, uint32_t site, const struct err *err)
+{
+    struct ctx cx = {.mem = a->rq->cx.mem, .err = *err};
+    const char *said = arena_printf(cx.mem, "party %u: ", site); /* so begins what the node passes on */
+    if (site == a->rq->site->set->party) return *err;
+    if (said && strncmp(err->msg, said, strlen(said)) == 0)
+        snprintf(cx.err.msg, sizeof cx.err.msg, "%s", err->msg + strlen(said));
+    err_prefix(&cx, "%s", party_of(&cx, &a->plan, site));
+    return cx.err;
+}
+
 static void asked(void *arg, const struct err *err, const json_t *answer)
 {
     struct ask_one *one = arg;
     struct ask *a = one->ask;
-    if (err && !a->err.code) {
-        a->err = *err;
-        struct ctx cx = {.mem = a->rq->cx.mem, .err = *err};
-        if (one->site != a->rq->site->set->party) err_prefix(&cx, "%s", party_of(&cx, &a->plan, one->site));
-        a->err = cx.err;
-    }
+    if (err && !a->err.code) a->err = refusal(a, one->site, err);
     if (answer && a->answers)
         json_object_set(a->answers, arena_printf(a->rq->cx.mem, "%u", one->site), (json_t *)answer);
     if (--a->waiting) return;
@@ -171,7 +183,6 @@ static status check_peers(struct ctx *cx, struct site *s, const struct plan *p)
 static status predict_texts(struct request *rq, const json_t *given, json_t **dsl, json_t **conf)
 {
     struct ctx *cx = &rq->cx;
-    CLEANUP(json_decrefp) json_t *warnings = json_array();
     const json_t *common = js_at(given, "job_parameters.common");
     const char *id = json_string_value(json_object_get(common, "model_id"));
     const json_t *v = json_object_get(common, "model_version"), *init = json_object_get(given, "initiator");
@@ -263,45 +274,40 @@ static json_t *kept_components(const struct ask *a)
     return list;
 }
 
-static status run_again_(struct ask *a, struct job **out)
+static status reopen_job(struct ask *a, const json_t *keep, struct job **out)
 {
-    struct request *rq = a->rq;
-    struct site *s = rq->site;
+    struct ctx *cx = &a->rq->cx;
     struct job_row row = a->old;
-    struct job *j;
-    if (job_find(s, row.job)) return FAIL(&rq->cx, STATE, "job %s runs", row.job);
-    CLEANUP(json_decrefp) json_t *keep = kept_components(a);
+    if (job_find(a->rq->site, row.job)) return FAIL(cx, STATE, "job %s runs", row.job);
     row.attempt++, row.status = RUN_WAITING, row.reason = "", row.started_ms = row.ended_ms = 0;
-    if (job_new(s, &row, a->plan.dsl_json, a->plan.conf_json, &j).code) {
-        rq->cx.err = s->cx->err;
-        return (status){rq->cx.err.code};
+    TRY(job_new(cx, a->rq->site, &row, a->plan.dsl_json, a->plan.conf_json, out));
+    job_open(*out);
+    if (job_keep(*out, keep).code) {
+        cx->err = (*out)->cx.err;
+        job_drop(*out);
+        return (status){cx->err.code};
     }
-    job_link(j);
-    j->refs = 1;
-    status st = job_keep(j, keep);
-    if (st.code) {
-        rq->cx.err = j->cx.err;
-        j->ended = true;
-        job_unref(j);
-        return st;
-    }
-    job_set(j, RUN_WAITING, "");
-    *out = j;
-    request_end(rq, OK,
-                json_pack("{s:s,s:O,s:I}", "job", row.job, "kept", keep, "attempt", (json_int_t)row.attempt));
-    CLEANUP(json_decrefp)
-    json_t *body = json_pack("{s:s,s:O,s:O,s:I,s:I,s:O}", "job", j->row.job, "dsl", j->plan.dsl_json, "conf",
-                             j->plan.conf_json, "seed", (json_int_t)j->row.seed, "attempt",
-                             (json_int_t)j->row.attempt, "keep", keep);
-    create_at_parties(j, body);
     return OK;
 }
 
 static void run_again(struct ask *a)
 {
-    struct job *j;
-    status st = run_again_(a, &j);
-    if (st.code) request_end(a->rq, st, NULL);
+    struct request *rq = a->rq;
+    struct job *j = NULL;
+    CLEANUP(json_decrefp) json_t *keep = kept_components(a);
+    if (reopen_job(a, keep, &j).code || !j) {
+        request_end(rq, (status){rq->cx.err.code}, NULL);
+        return;
+    }
+    job_set(j, RUN_WAITING, "");
+    CLEANUP(json_decrefp)
+    json_t *body = json_pack("{s:s,s:O,s:O,s:I,s:I,s:O}", "job", j->row.job, "dsl", j->plan.dsl_json, "conf",
+                             j->plan.conf_json, "seed", (json_int_t)j->row.seed, "attempt",
+                             (json_int_t)j->row.attempt, "keep", keep);
+    request_end(
+        rq, OK,
+        json_pack("{s:s,s:O,s:I}", "job", j->row.job, "kept", keep, "attempt", (json_int_t)j->row.attempt));
+    create_at_parties(j, body);
 }
 
 static void forwarded(void *arg, const struct err *err, const json_t *answer)

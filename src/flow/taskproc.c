@@ -58,6 +58,7 @@ static const struct channel_ops counted_ops = {counted_send, counted_recv, count
 struct tracker {
     struct ctx *cx;
     struct task_pipe *pipe;
+    const struct counted *bytes;
     uint64_t last_ms;
 };
 
@@ -84,7 +85,9 @@ static void track_progress(void *self, const char *unit, uint64_t done, uint64_t
     k->last_ms = now;
     struct ctx cx = {.mem = k->cx->mem}; /* what goes wrong here shows at the next message */
     CLEANUP(json_decrefp)
-    json_t *j = json_pack("{s:s,s:I,s:I}", "unit", unit, "done", (json_int_t)done, "all", (json_int_t)all);
+    json_t *j =
+        json_pack("{s:s,s:I,s:I,s:I,s:I}", "unit", unit, "done", (json_int_t)done, "all", (json_int_t)all,
+                  "sent", (json_int_t)k->bytes->sent, "received", (json_int_t)k->bytes->received);
     if (j) (void)task_pipe_event(&cx, k->pipe, "progress", j).code;
 }
 
@@ -195,8 +198,8 @@ static status open_models(struct ctx *cx, struct proc *p)
  * instance's name, its role and party, whatever the job's id. */
 static status test_seed(struct ctx *cx, const struct task *t)
 {
-    const char *text = getenv("NORN_TEST_SEED"),
-               *who = arena_printf(cx->mem, "%s/%s/%u", t->instance, role_name(t->me.role), t->me.id);
+    const char *text = getenv("NORN_TEST_SEED"); /* NOLINT(concurrency-mt-unsafe): nobody writes it */
+    const char *who = arena_printf(cx->mem, "%s/%s/%u", t->instance, role_name(t->me.role), t->me.id);
     uint64_t n, h = 14695981039346656037u; /* FNV-1a */
     if (!text) return OK;
     if (!num_parse_u64(text, strlen(text), &n) || !who)
@@ -277,15 +280,17 @@ static status run_component(struct ctx *cx, struct proc *p)
     return OK;
 }
 
-static json_t *outcome(const struct proc *p, const struct ctx *cx, status st)
+/* The last record: done, or the error with its message. */
+static status tell_outcome(struct ctx *cx, const struct proc *p, const struct err *failed)
 {
+    CLEANUP(json_decrefp)
     json_t *j = json_pack("{s:I,s:I}", "sent", (json_int_t)p->counted.sent, "received",
                           (json_int_t)p->counted.received);
-    if (!st.code) return j;
-    json_t *message = json_string(cx->err.msg);
-    json_object_set_new(j, "code", json_string(err_name(st.code)));
+    if (!failed) return task_pipe_event(cx, p->pipe, "done", j);
+    json_t *message = json_string(failed->msg);
+    json_object_set_new(j, "code", json_string(err_name(failed->code)));
     json_object_set_new(j, "message", message ? message : json_string("(a message that is not UTF-8)"));
-    return j;
+    return task_pipe_event(cx, p->pipe, "error", j);
 }
 
 /* ---- the process ---- */
@@ -329,32 +334,34 @@ static status serve(struct ctx *cx, struct proc *p)
     if (!mem || !pool) return FAIL(cx, NOMEM, "threads and memory of a task");
     struct ctx run = {.mem = mem, .pool = pool, .log = log, .cancel = task_pipe_cancelled(p->pipe)};
     task_pipe_identify(p->pipe, p->task.job, p->name, p->task.me, (uint64_t)p->deadline_ms);
-    p->tracker = (struct tracker){.cx = &run, .pipe = p->pipe};
+    p->tracker = (struct tracker){.cx = &run, .pipe = p->pipe, .bytes = &p->counted};
     p->counted = (struct counted){.ch = task_pipe_channel(p->pipe)};
     p->counted.mine = (struct channel){&counted_ops, &p->counted};
     p->task.channel = &p->counted.mine;
     p->task.tracker = &tracker_ops, p->task.tracker_self = &p->tracker;
     log_info(&run, "task starts", KV("module", p->task.component->module));
-    status st = run_component(&run, p);
-    if (st.code)
-        log_error(&run, "task failed", KV("code", err_name(st.code)), KV("error", run.err.msg));
-    else
+    struct err failed = {0};
+    if (run_component(&run, p).code) {
+        failed = run.err;
+        log_error(&run, "task failed", KV("code", err_name(failed.code)),
+                  KV("error", (const char *)failed.msg));
+    } else {
         log_info(&run, "task done", KV("sent", p->counted.sent), KV("received", p->counted.received));
-    CLEANUP(json_decrefp) json_t *told = outcome(p, &run, st);
-    struct ctx tell = {.mem = cx->mem};
-    st = task_pipe_event(&tell, p->pipe, st.code ? "error" : "done", told);
-    cx->err = tell.err;
+    }
+    struct ctx tell = {.mem = cx->mem}; /* the outcome is told even when the task was cancelled */
+    if (tell_outcome(&tell, p, failed.code ? &failed : NULL).code) cx->err = tell.err;
     arena_free(mem);
-    return st;
+    return (status){tell.err.code};
 }
 
 int taskproc_main(int fd, int parent)
 {
     struct rlimit no_core = {0, 0};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) return 1; /* the site is gone already */
     setrlimit(RLIMIT_CORE, &no_core);
-    signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGPIPE, &ignore, NULL);
     struct arena *mem = arena_new(64u << 20);
     struct ctx cx = {.mem = mem};
     struct proc p = {.cx = &cx};

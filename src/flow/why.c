@@ -32,10 +32,28 @@ static double cpu_seconds(int64_t pid)
     return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-static const char *last_line(const char *tail)
+/* The last line of a log for people: "event key=value ..." of a JSON line, any other line as it is. */
+static const char *last_line(struct ctx *cx, const char *tail)
 {
-    const char *nl = strrchr(tail, '\n');
-    return nl ? nl + 1 : tail;
+    static const char *const known[] = {"level", "job", "task", "role", "party", "event"};
+    const char *nl = strrchr(tail, '\n'), *line = nl ? nl + 1 : tail, *key, *out;
+    json_error_t e;
+    json_t *v;
+    CLEANUP(json_decrefp) json_t *j = json_loads(line, 0, &e);
+    out = json_string_value(json_object_get(j, "event"));
+    if (!out) return line;
+    json_object_foreach(j, key, v)
+    {
+        bool skip = false;
+        for (size_t i = 0; i < LEN(known) && !skip; i++)
+            skip = strcmp(key, known[i]) == 0;
+        const char *text = json_is_string(v) ? json_string_value(v) : NULL;
+        if (skip || (!text && js_text(cx, v, &text).code)) continue;
+        out = strcmp(key, "t") == 0 ? arena_printf(cx->mem, "%s %s", text, out)
+                                    : arena_printf(cx->mem, "%s, %s %s", out, key, text);
+        if (!out) return line;
+    }
+    return arena_strdup(cx->mem, out);
 }
 
 static json_t *task_here(struct ctx *cx, const struct job_task *t)
@@ -43,7 +61,7 @@ static json_t *task_here(struct ctx *cx, const struct job_task *t)
     json_t *j = view_task_row(&t->row);
     struct task_wait w = {0};
     if (!j) return NULL;
-    json_object_set_new(j, "log", json_string(last_line(run_log_tail(cx, t, 2000))));
+    json_object_set_new(j, "log", json_string(last_line(cx, run_log_tail(cx, t, 2000))));
     if (!t->run) return j;
     json_object_set_new(j, "cpu_s", json_real(cpu_seconds(t->row.pid)));
     run_wait(t, &w);

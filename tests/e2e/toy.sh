@@ -131,6 +131,29 @@ refuses "its last log lines are shown" 15 "about to crash" submit ping_dsl.json 
 refuses "a silent peer" 15 "ping_1 at guest 9999" submit ping_dsl.json silent_conf.json --wait
 refuses "a job's timeout" 12 "timeout" submit ping_dsl.json timeout_conf.json --wait
 
+# ---- tables, a model, a prediction ----
+printf 'id,x0,y\na,1,0\nb,2,1\nc,3,0\n' >"$dir/g.csv"
+printf 'id,x0\nb,2\nc,3\nd,4\n' >"$dir/h.csv"
+check "upload at the guest" "$bin" upload --site "$dir/guest" "$dir/g.csv" --table exp/g
+check "upload at the host" "$bin" upload --site "$dir/host" "$dir/h.csv" --table exp/h
+cat >"$dir/model_dsl.json" <<'J'
+{"components":{"reader_0":{"module":"Reader","output":{"data":["data"]}},
+ "model_0":{"module":"TestModel","input":{"data":{"data":["reader_0.data"]}},"output":{"data":["data"],"model":["model"]}}}}
+J
+conf '"component_parameters":{"role":{"guest":{"0":{"reader_0":{"table":{"name":"g","namespace":"exp"}}}},"host":{"0":{"reader_0":{"table":{"name":"h","namespace":"exp"}}}}}}' >"$dir/model_conf.json"
+sed 's/"h"/"nothing"/' "$dir/model_conf.json" >"$dir/no_table.json"
+refuses "a table the host does not have" 15 "host 10000: reader_0 at host 10000: there is no table exp/nothing" submit model_dsl.json no_table.json
+check "a job that trains" submit model_dsl.json model_conf.json --wait
+job=$(job_id)
+"$bin" job output --site "$dir/host" "$job" model_0 >"$dir/out" 2>&1; grep -q '^d,4' "$dir/out"; say $? "its output at the host"
+check "the model is listed" "$bin" model show --site "$dir/host" "$job"
+refuses "predict needs the host's table" 2 "--host-table 10000=NAMESPACE/NAME is missing" "$bin" predict --site "$dir/guest" --version "$job" --table exp/g
+check "predict" "$bin" predict --site "$dir/guest" --version "$job" --table exp/g --host-table 10000=exp/h --out "$dir/p.csv"
+check "its result" grep -q '^c,3' "$dir/p.csv"
+"$bin" job summary --site "$dir/host" "$(job_id)" model_0 >"$dir/out" 2>&1; grep -q '"predict":true' "$dir/out"; say $? "the host used its half of the model"
+check "the model as an archive" "$bin" model export --site "$dir/host" --out "$dir/m.zip" "$job"
+refuses "which is here already" 8 "" "$bin" model import --site "$dir/host" "$dir/m.zip"
+
 # ---- a task killed by hand; rerun ----
 submit ping_dsl.json slow_conf.json >"$dir/out" 2>&1
 job=$(job_id)
@@ -152,6 +175,14 @@ check "and runs" wait_task "$job"
 check "stop at the host" "$bin" job stop --site "$dir/host" "$job"
 wait_end guest >/dev/null
 check "canceled at the guest" test "$(status_at guest)" = canceled
+
+refuses "a host cannot submit the guest's job" 2 "submit there" "$bin" job submit --site "$dir/host" --dsl "$dir/ping_dsl.json" --conf "$dir/ping_conf.json"
+check "the host may rerun it" "$bin" job rerun --site "$dir/host" "$job"
+check "and it runs" wait_task "$job"
+refuses "a job that runs is not run again" 13 "has not ended" "$bin" job rerun --site "$dir/guest" "$job"
+check "stop at the guest, too" "$bin" job stop --site "$dir/guest" "$job"
+wait_end host >/dev/null
+check "canceled at the host" test "$(status_at host)" = canceled
 
 # ---- why, of a silent peer ----
 submit ping_dsl.json silent_conf.json >/dev/null 2>&1

@@ -1,6 +1,7 @@
 /* parts.c - components that only tests have, in place of the real registry: a ping-pong between guest and
  * hosts that can be slow, fail, stay silent, crash or stop itself. Linked into the plan's tests and into
  * norn_test, the e2e binary. */
+#include "base/arena.h"
 #include "base/log.h"
 #include "fed/component.h"
 #include <signal.h>
@@ -66,6 +67,29 @@ static status run(struct ctx *cx, struct task *t)
     return task_summary(cx, t, summary);
 }
 
+/* Passes its table on; gives a model when it trains and says whether it was given one. */
+static status run_model(struct ctx *cx, struct task *t)
+{
+    const struct table *in = task_input(t, "data");
+    bool predict = task_model(t) != NULL;
+    const char *path;
+    if (!in) return FAIL(cx, ARG, "no input table");
+    uint32_t *rows = NEW(cx, uint32_t, in->n_rows + 1);
+    for (size_t i = 0; i < in->n_rows; i++)
+        rows[i] = (uint32_t)i;
+    TRY(task_output_path(cx, t, 0, &path));
+    TRY(table_derive(cx, path, in, rows, in->n_rows, NULL, NULL));
+    CLEANUP(json_decrefp)
+    json_t *summary = json_pack("{s:b,s:I}", "predict", (int)predict, "rows", (json_int_t)in->n_rows);
+    TRY(task_summary(cx, t, summary));
+    struct model_part *m = NEW(cx, struct model_part, 1);
+    m->n_buffers = 2;
+    m->buffers[0] = (struct model_buffer){.name = "TestMeta", .proto = "DataTransformMeta"};
+    m->buffers[1] = (struct model_buffer){.name = "TestParam", .proto = "DataTransformParam"};
+    if (!predict) t->model_out = m;
+    return OK;
+}
+
 static const char *const data_in[] = {"data", "train_data", NULL};
 static const char *const needs[] = {"data|train_data", NULL};
 static const struct component ping = {.module = "TestPing",
@@ -82,7 +106,16 @@ static const struct component sink = {.module = "TestSink",
                                       .data_in = data_in,
                                       .required_in = needs,
                                       .run = {[ROLE_GUEST] = run, [ROLE_HOST] = run}};
-static const struct component *const all[] = {&ping, &sink};
+static const struct component model = {.module = "TestModel",
+                                       .text = "",
+                                       .data_in = data_in,
+                                       .required_in = needs,
+                                       .takes_model = true,
+                                       .gives_data = true,
+                                       .gives_model = true,
+                                       .run = {[ROLE_GUEST] = run_model, [ROLE_HOST] = run_model}};
+extern const struct component component_reader;
+static const struct component *const all[] = {&ping, &sink, &model, &component_reader};
 
 const struct component *const *component_all(size_t *n)
 {

@@ -77,7 +77,7 @@ static void refuses(struct ctx *cx)
         {"{\"components\":{\"a\":{\"module\":\"M\",\"input\":{\"data\":{\"data\":\"b.data\"}}}}}", ERR_FORMAT,
          "not a list"},
         {"{\"components\":{\"a\":{\"module\":\"M\",\"output\":{\"model\":[\"x\",\"y\"]}}}}", ERR_ARG,
-         "more than one name"},
+         "has 2 names, at most 1"},
         {"{\"components\":{\"a\":{\"module\":\"M\",\"output\":{\"data\":[\"x\",\"x\"]}}}}", ERR_ARG, "twice"},
         {"{\"components\":{\"a\":{\"module\":\"M\",\"output\":{\"data\":[\"../x\"]}}}}", ERR_ARG, "no name"},
         {"{\"components\":{\"a\":{\"module\":\"M\",\"input\":{\"data\":{\"data\":[\"c.data\"]}},\"output\":{"

@@ -6,56 +6,10 @@
  * task has not consumed, unless the task is blocked: in a receive from that peer, since what it waits for may
  * lie behind, or in a send to anybody, since two tasks that send each other large values would else block
  * each other. */
-#include "net/pipe.h"
-#include "net/pipe_io.h"
-#include "net/node_int.h"
+#include "net/site_int.h"
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-enum { TICK_MS = 1000, STATUS_TICKS = 2, ACCEPT_STEP = 2 << 20, STALL_MS = 20, PEERS_MAX = 64 };
-enum task_state { TASK_COMPUTES, TASK_RECEIVES, TASK_SENDS };
-
-struct refused { /* a message that the outbox had no room for */
-    struct refused *next;
-    struct message m;
-    struct payload payload; /* inline ones are ours; those in a segment are lent */
-    uint32_t seg;
-};
-struct lane {
-    struct lane *next;
-    struct party peer;
-    struct refused *head, **tail;
-    uint64_t accepted;  /* not yet told the task */
-    uint64_t with_task; /* delivered, not yet consumed */
-    bool blocked;       /* the node keeps messages back for us */
-    bool failed;
-    uint64_t last_bytes, progress_ms; /* as node_view last said */
-};
-
-struct site_pipe {
-    struct arena *mem;
-    struct node *node;
-    struct loop *loop;
-    struct pipe_io io;
-    uint32_t epoll;
-    bool watched;
-    struct segs_out segs_out;
-    struct segs_in *segs_in;
-    struct slab refused_slab;
-    struct lane *lanes;
-    struct stream_key me;
-    struct site_pipe_events ev;
-    struct task_wait wait;
-    uint64_t cpu_ms, cpu_changed_ms;
-    struct loop_timer *tick, *stall, *later;
-    unsigned ticks;
-    bool ended;     /* the task's end is gone */
-    bool cancelled; /* by the owner */
-    bool deaf;      /* it reads no more: cancelled, or its end is closed */
-    bool doomed;    /* freed as soon as the callback returns */
-    unsigned busy;
-};
 
 static void on_socket(struct loop *loop, int fd, uint32_t events, void *arg);
 static void on_tick(struct loop *loop, void *arg);
@@ -64,7 +18,7 @@ static void settle(struct site_pipe *p);
 
 /* --- lanes --- */
 
-static struct lane *lane_of(struct site_pipe *p, struct party peer)
+struct lane *lane_of(struct site_pipe *p, struct party peer)
 {
     for (struct lane *l = p->lanes; l; l = l->next)
         if (l->peer.id == peer.id && l->peer.role == peer.role) return l;
@@ -74,14 +28,14 @@ static struct lane *lane_of(struct site_pipe *p, struct party peer)
     return p->lanes = l;
 }
 
-static struct stream_key key_to(const struct site_pipe *p, struct party peer)
+struct stream_key key_to(const struct site_pipe *p, struct party peer)
 {
     struct stream_key k = p->me;
     k.to = peer;
     return k;
 }
 
-static struct stream_key key_from(const struct site_pipe *p, struct party peer)
+struct stream_key key_from(const struct site_pipe *p, struct party peer)
 {
     struct stream_key k = p->me;
     k.to = p->me.from;
@@ -99,7 +53,7 @@ static void unblock(struct site_pipe *p, struct lane *l)
 
 /* --- records to the task --- */
 
-static void put_text(struct buf *b, const char *s)
+void pipe_put_text(struct buf *b, const char *s)
 {
     size_t n = strlen(s);
     buf_blob(b, s, n < 390 ? n : 390);
@@ -111,7 +65,7 @@ static void tell_failed(struct site_pipe *p, struct lane *l, const char *why)
     l->failed = true;
     size_t start = pipe_io_begin(&p->io, PIPE_FAILED, -1);
     pipe_put_party(&p->io.tx, l->peer);
-    put_text(&p->io.tx, why);
+    pipe_put_text(&p->io.tx, why);
     pipe_io_end(&p->io, start);
 }
 
@@ -134,129 +88,16 @@ static void tell_release(void *arg, uint32_t id)
     settle(p);
 }
 
-/* --- what everybody is doing --- */
-
-struct peer_status {
-    uint8_t state;
-    uint32_t idle_ms;
-    char text[200];
-};
-
-static bool parse_status(struct ctx *cx, struct bytes b, struct peer_status *out)
-{
-    struct reader r = reader_of(b.p, b.n);
-    struct peer_status s = {0};
-    struct bytes text;
-    if (reader_u8(cx, &r, &s.state).code || reader_u32(cx, &r, &s.idle_ms).code ||
-        reader_blob(cx, &r, sizeof s.text - 1, &text).code || s.state > TASK_SENDS)
-        return false;
-    for (size_t i = 0; i < text.n; i++)
-        s.text[i] = (char)(text.p[i] < 0x20 || text.p[i] == 0x7f ? ' ' : text.p[i]);
-    *out = s;
-    return true;
-}
-
-/* How long ago anything moved that this wait waits for: bytes on the stream, or the peer's task by its own
- * word. */
-static uint64_t look_at(struct site_pipe *p, struct lane *l, bool sending, struct peer_status *peer,
-                        uint64_t *age_ms)
-{
-    struct stream_view view, other;
-    uint64_t now = clock_ms();
-    struct stream_key out = key_to(p, l->peer), in = key_from(p, l->peer);
-    node_view(p->node, sending ? &out : &in, sending, &view);
-    if (view.bytes != l->last_bytes) {
-        l->last_bytes = view.bytes;
-        l->progress_ms = now;
-    }
-    uint64_t idle = l->progress_ms ? now - l->progress_ms : UINT32_MAX;
-    node_view(p->node, &in, false, &other);
-    *peer = (struct peer_status){0};
-    *age_ms = other.status_age_ms;
-    struct arena_mark mark = arena_mark(p->node->cx.mem);
-    if (other.status.n && parse_status(&p->node->cx, other.status, peer)) {
-        uint64_t theirs = (uint64_t)peer->idle_ms + other.status_age_ms;
-        if (theirs < idle) idle = theirs;
-    }
-    arena_rewind(p->node->cx.mem, mark);
-    return idle;
-}
-
-static void tell_life(struct site_pipe *p)
-{
-    struct lane *l = p->wait.waiting ? lane_of(p, p->wait.peer) : NULL;
-    struct link *link = l ? node_find_link(p->node, l->peer.id) : NULL;
-    if (!l || !link || p->deaf) return;
-    struct peer_status peer;
-    uint64_t age, idle = look_at(p, l, p->wait.sending, &peer, &age);
-    struct ctx *cx = &p->node->cx;
-    struct arena_mark mark = arena_mark(cx->mem);
-    char text[400];
-    snprintf(text, sizeof text, "%.220s; its task: %.140s", link_text(cx, link),
-             link->local && !peer.text[0] ? "at this site"
-             : peer.text[0]               ? peer.text
-                                          : "nothing heard of it yet");
-    arena_rewind(cx->mem, mark);
-    size_t start = pipe_io_begin(&p->io, PIPE_LIFE, -1);
-    pipe_put_party(&p->io.tx, l->peer);
-    buf_u32(&p->io.tx, idle < UINT32_MAX ? (uint32_t)idle : UINT32_MAX);
-    put_text(&p->io.tx, text);
-    pipe_io_end(&p->io, start);
-}
-
-/* Our task's own state, for those who may wait for it. A waiting task is as alive as what it waits for, so a
- * circle of waiting tasks grows older, while a chain that ends in one that computes does not. */
-static size_t own_status(struct site_pipe *p, uint8_t out[STATUS_MAX])
-{
-    char text[200];
-    struct peer_status peer;
-    uint64_t now = clock_ms(), age, idle = now - p->cpu_changed_ms;
-    const struct task_wait *w = &p->wait;
-    enum task_state state = w->waiting ? (w->sending ? TASK_SENDS : TASK_RECEIVES) : TASK_COMPUTES;
-    if (w->waiting) {
-        struct lane *l = lane_of(p, w->peer);
-        uint64_t waits = (uint64_t)(wall_ms() - w->since_ms),
-                 theirs = l ? look_at(p, l, w->sending, &peer, &age) : waits;
-        idle = waits < theirs ? waits : theirs;
-        snprintf(text, sizeof text, "%s %s[%u] %s %s %u for %.0f s",
-                 w->sending ? "has no room to send" : "waits for", w->tag, w->seq, w->sending ? "to" : "of",
-                 role_name(w->peer.role), w->peer.id, (double)waits / 1000);
-    } else {
-        snprintf(text, sizeof text, "computes, %.1f s of processor time so far", (double)p->cpu_ms / 1000);
-    }
-    struct buf b = {0};
-    buf_u8(&b, (uint8_t)state);
-    buf_u32(&b, idle < UINT32_MAX ? (uint32_t)idle : UINT32_MAX);
-    put_text(&b, text);
-    size_t n = b.bad || b.n > STATUS_MAX ? 0 : b.n;
-    if (n) memcpy(out, b.p, n);
-    buf_free(&b);
-    return n;
-}
-
-static void tell_peers(struct site_pipe *p)
-{
-    uint8_t words[STATUS_MAX];
-    struct party peers[PEERS_MAX];
-    size_t n = own_status(p, words), n_peers = node_stream_peers(p->node, &p->me, peers, PEERS_MAX);
-    for (size_t i = 0; i < n_peers; i++) {
-        struct lane *l = lane_of(p, peers[i]); /* who has only sent to us so far */
-        (void)l;
-    }
-    for (struct lane *l = p->lanes; l; l = l->next) {
-        struct stream_key k = key_to(p, l->peer);
-        if (n) node_tell_status(p->node, &k, words, n);
-    }
-}
+/* --- the tick --- */
 
 static void on_tick(struct loop *loop, void *arg)
 {
     struct site_pipe *p = arg;
     p->tick = loop_after(loop, TICK_MS, on_tick, p);
-    tell_life(p);
+    site_tell_life(p);
     for (struct lane *l = p->lanes; l; l = l->next) /* blocked for want of memory or descriptors: try again */
         if (l->with_task <= PIPE_WINDOW / 2) unblock(p, l);
-    if (++p->ticks % STATUS_TICKS == 0) tell_peers(p);
+    if (++p->ticks % STATUS_TICKS == 0) site_tell_peers(p);
     settle(p);
 }
 
@@ -397,7 +238,7 @@ static status on_wait(struct ctx *cx, struct site_pipe *p, const struct record *
     p->wait = w;
     l->progress_ms = 0;
     l->last_bytes = UINT64_MAX; /* the first look sets both */
-    tell_life(p);
+    site_tell_life(p);
     for (struct lane *o = p->lanes; o; o = o->next)
         if (o == l || w.sending) unblock(p, o);
     if (l->accepted) tell_accepted(p, l);

@@ -2,87 +2,18 @@
  * it reads whatever the site sends, so two tasks that send each other large values cannot block each other. A
  * watcher thread does nothing but look for the end of the site's direction (how the site asks a task to stop)
  * and, when nobody is in a call, tell the site how much processor time the task has used. */
-#include "net/pipe_io.h"
-#include "net/pipe.h"
+#include "net/task_int.h"
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/loop.h"
-#include "net/mem.h"
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-enum {
-    SLICE_MS = 50, /* how often a wait looks at cx->cancel */
-    QUIET_MS = 2,  /* shorter waits are not told to the site */
-    ALIVE_MS = 1000,
-    HOLD_MIN =
-        1 << 20,   /* messages of this size are given to the task where they lie, up to HOLD_MAX at once; */
-    HOLD_MAX = 64, /* others are copied */
-    TOOK_STEP = 1 << 20,
-    START_MS = 60000,
-    BOXES = 256,
-};
-
-struct letter { /* a message that has come */
-    struct letter *next;
-    uint32_t seq, seg;
-    struct payload payload; /* inline ones are ours */
-    struct bytes bytes;
-};
-struct box { /* all of one tag from or to one peer */
-    struct box *next;
-    struct party peer;
-    char tag[TAG_MAX + 1];
-    uint32_t next_out, next_in;
-    struct letter *head, **tail;
-};
-struct lane { /* what concerns one peer */
-    struct lane *next;
-    struct party peer;
-    uint64_t sent;    /* payload bytes */
-    uint64_t pending; /* given to the site, not yet in its outbox */
-    uint64_t took;    /* consumed, not yet told */
-    uint64_t progress_ms;
-    bool failed;
-    char why[400];
-    char life[400]; /* the link and the peer's task, as the site last told */
-};
-
-struct task_pipe {
-    struct arena *mem;
-    pthread_mutex_t lock; /* guards all below but the atomics: held by whoever is in a call */
-    struct pipe_io io;
-    struct segs_out segs_out;
-    struct segs_in *segs_in;
-    struct pile pile;
-    struct slab letters;
-    struct box *boxes[BOXES];
-    struct lane *lanes;
-    struct channel channel;
-    struct stream_key me;
-    uint64_t deadline_ms;
-    json_t *spec;
-    size_t held;
-    bool closing; /* freed when the last held message is given back */
-    bool ended;   /* the site sends nothing more */
-    atomic_bool cancelled;
-    pthread_t watcher;
-    bool watching;
-    int stop_fd; /* eventfd: ends the watcher */
-};
-
-static status task_send(struct ctx *cx, void *self, struct party to, const char *tag, const void *p,
-                        size_t n);
-static status task_recv(struct ctx *cx, void *self, struct party from, const char *tag, struct bytes *out);
-static uint64_t task_bytes_sent(void *self, struct party to);
-static const struct channel_ops task_ops = {task_send, task_recv, task_bytes_sent};
 
 /* --- the watcher --- */
 
@@ -133,7 +64,7 @@ status task_pipe_open(struct ctx *cx, int fd, struct task_pipe **out)
     }
     p->mem = mem;
     p->letters = (struct slab){.mem = mem, .size = sizeof(struct letter)};
-    p->channel = (struct channel){&task_ops, p};
+    p->channel = (struct channel){&task_channel_ops, p};
     p->deadline_ms = START_MS;
     pthread_mutex_init(&p->lock, NULL);
     atomic_init(&p->cancelled, false);
@@ -148,7 +79,7 @@ status task_pipe_open(struct ctx *cx, int fd, struct task_pipe **out)
     return OK;
 }
 
-static void free_rest(struct task_pipe *p)
+void task_free_rest(struct task_pipe *p)
 {
     pthread_mutex_destroy(&p->lock);
     arena_free(p->mem);
@@ -176,7 +107,7 @@ void task_pipe_free(struct task_pipe *p)
     pipe_io_free(&p->io);
     json_decref(p->spec);
     p->closing = true;
-    if (!p->held) free_rest(p);
+    if (!p->held) task_free_rest(p);
 }
 
 void task_pipe_freep(struct task_pipe **p)
@@ -206,7 +137,7 @@ const atomic_bool *task_pipe_cancelled(const struct task_pipe *p)
 
 /* --- boxes and lanes --- */
 
-static struct lane *lane_of(struct task_pipe *p, struct party peer)
+struct lane *task_lane(struct task_pipe *p, struct party peer)
 {
     for (struct lane *l = p->lanes; l; l = l->next)
         if (l->peer.id == peer.id && l->peer.role == peer.role) return l;
@@ -217,7 +148,7 @@ static struct lane *lane_of(struct task_pipe *p, struct party peer)
     return p->lanes = l;
 }
 
-static struct box *box_of(struct task_pipe *p, struct party peer, const char *tag)
+struct box *task_box(struct task_pipe *p, struct party peer, const char *tag)
 {
     uint32_t h = 2166136261u ^ peer.id ^ (uint32_t)peer.role;
     for (const char *c = tag; *c; c++)
@@ -248,8 +179,8 @@ static status take_message(struct ctx *cx, struct task_pipe *p, const struct rec
 {
     struct pipe_message m;
     TRY(pipe_get_message(cx, &p->io, p->segs_in, rec, &m));
-    struct box *b = box_of(p, m.peer, m.tag);
-    struct lane *l = lane_of(p, m.peer);
+    struct box *b = task_box(p, m.peer, m.tag);
+    struct lane *l = task_lane(p, m.peer);
     struct letter *q = slab_get(&p->letters);
     bool ours = m.seg == NO_SEG;
     if (!b || !l || !q || (ours && !payload_new(&p->pile, m.payload.n, false, &q->payload)))
@@ -280,7 +211,7 @@ static status take_peer_record(struct ctx *cx, struct task_pipe *p, const struct
     uint64_t n;
     uint32_t ms;
     TRY(pipe_get_party(cx, &r, &peer));
-    struct lane *l = lane_of(p, peer);
+    struct lane *l = task_lane(p, peer);
     if (!l) return FAIL(cx, NOMEM, "peer");
     if (rec->kind == PIPE_ACCEPTED) {
         TRY(reader_u64(cx, &r, &n));
@@ -334,7 +265,7 @@ static status flush(struct ctx *cx, struct task_pipe *p, bool *empty)
 }
 
 /* Sends what waits and takes what is there, waiting for it at most wait_ms. */
-static status pump(struct ctx *cx, struct task_pipe *p, int wait_ms)
+status task_pump(struct ctx *cx, struct task_pipe *p, int wait_ms)
 {
     bool empty, closed, found = true;
     struct record rec;
@@ -357,7 +288,7 @@ static status pump(struct ctx *cx, struct task_pipe *p, int wait_ms)
     return flush(cx, p, &empty);
 }
 
-static status check(struct ctx *cx, const struct task_pipe *p)
+status task_check(struct ctx *cx, const struct task_pipe *p)
 {
     TRY(ctx_check(cx));
     return atomic_load(&p->cancelled)
@@ -366,7 +297,7 @@ static status check(struct ctx *cx, const struct task_pipe *p)
 }
 
 /* Until everything is with the kernel. */
-static status drain(struct ctx *cx, struct task_pipe *p)
+status task_drain(struct ctx *cx, struct task_pipe *p)
 {
     bool empty;
     TRY(flush(cx, p, &empty));
@@ -376,192 +307,11 @@ static status drain(struct ctx *cx, struct task_pipe *p)
             return FAIL(cx, TIMEOUT, "the site has read nothing for %llu ms",
                         (unsigned long long)p->deadline_ms);
         size_t left = p->io.tx.n - p->io.tx_sent;
-        TRY(pump(cx, p, SLICE_MS));
+        TRY(task_pump(cx, p, SLICE_MS));
         empty = !pipe_io_unsent(&p->io);
         if (p->io.tx.n - p->io.tx_sent < left) from = clock_ms();
     }
     return OK;
-}
-
-/* --- waiting --- */
-
-struct wait {
-    struct lane *lane;
-    bool sending;
-    const char *tag;
-    uint32_t seq;
-    uint64_t from_ms;
-    bool told;
-};
-
-static void tell_wait(struct task_pipe *p, struct wait *w)
-{
-    size_t start = pipe_io_begin(&p->io, w->told ? PIPE_RESUMED : PIPE_WAIT, -1);
-    if (!w->told) {
-        buf_u8(&p->io.tx, w->sending);
-        pipe_put_party(&p->io.tx, w->lane->peer);
-        pipe_put_name(&p->io.tx, w->tag);
-        buf_u32(&p->io.tx, w->seq);
-    }
-    pipe_io_end(&p->io, start);
-    w->told = !w->told;
-}
-
-static status too_late(struct ctx *cx, const struct wait *w, uint64_t now)
-{
-    struct party peer = w->lane->peer;
-    uint64_t progress = w->lane->progress_ms > w->from_ms ? w->lane->progress_ms : w->from_ms;
-    return FAIL(cx, TIMEOUT, "%s %s[%u] %s %s %u for %.1f s, without progress for %.1f s; %s",
-                w->sending ? "no room to send" : "waited for", w->tag, w->seq, w->sending ? "to" : "of",
-                role_name(peer.role), peer.id, (double)(now - w->from_ms) / 1000,
-                (double)(now - progress) / 1000,
-                w->lane->life[0] ? w->lane->life : "the site has told nothing of the link");
-}
-
-static status wait_on(struct ctx *cx, struct task_pipe *p, struct wait *w)
-{
-    TRY(check(cx, p));
-    if (w->lane->failed)
-        return FAIL(cx, PEER, "%s %u: %s", role_name(w->lane->peer.role), w->lane->peer.id, w->lane->why);
-    uint64_t now = clock_ms();
-    uint64_t progress = w->lane->progress_ms > w->from_ms ? w->lane->progress_ms : w->from_ms;
-    uint64_t idle = now > progress ? now - progress : 0;
-    if (idle >= p->deadline_ms) return too_late(cx, w, now);
-    if (!w->told && now - w->from_ms >= QUIET_MS) tell_wait(p, w);
-    uint64_t left = p->deadline_ms - idle, most = w->told ? SLICE_MS : QUIET_MS;
-    return pump(cx, p, (int)(left < most ? left : most));
-}
-
-/* --- the channel --- */
-
-static status send_locked(struct ctx *cx, struct task_pipe *p, struct party to, const char *tag,
-                          const void *bytes, size_t n)
-{
-    struct lane *l = lane_of(p, to);
-    struct box *b = box_of(p, to, tag);
-    if (!l || !b) return FAIL(cx, NOMEM, "message %s to %s %u", tag, role_name(to.role), to.id);
-    struct wait w = {.lane = l, .sending = true, .tag = tag, .seq = b->next_out, .from_ms = clock_ms()};
-    status st = check(cx, p);
-    if (!st.code) st = pump(cx, p, 0);
-    while (!st.code && (l->pending > PIPE_WINDOW / 2 || l->failed))
-        st = wait_on(cx, p, &w);
-    if (w.told) tell_wait(p, &w);
-    TRY(st);
-    struct pipe_message m = {.peer = to, .seq = b->next_out, .payload = {bytes, n}};
-    memcpy(m.tag, tag, strlen(tag));
-    TRY(pipe_put_message(cx, &p->io, &p->segs_out, PIPE_SEND, &m));
-    b->next_out++;
-    l->pending += n;
-    l->sent += n;
-    return drain(cx, p);
-}
-
-static status task_send(struct ctx *cx, void *self, struct party to, const char *tag, const void *bytes,
-                        size_t n)
-{
-    struct task_pipe *p = self;
-    if (!tag_valid(tag)) return FAIL(cx, ARG, "bad tag '%.80s'", tag);
-    if ((unsigned)to.role >= ROLE_COUNT) return FAIL(cx, ARG, "bad role %d", (int)to.role);
-    pthread_mutex_lock(&p->lock);
-    status st = send_locked(cx, p, to, tag, bytes, n);
-    pthread_mutex_unlock(&p->lock);
-    return st;
-}
-
-struct hold { /* a segment that the task reads where it lies */
-    struct task_pipe *pipe;
-    struct segs_in *segs;
-    uint32_t seg;
-};
-
-static void end_hold(void *arg)
-{
-    struct hold *h = arg;
-    pthread_mutex_lock(&h->pipe->lock);
-    h->pipe->held--;
-    segs_unuse(h->segs, h->seg);
-    bool last = h->pipe->closing && !h->pipe->held;
-    pthread_mutex_unlock(&h->pipe->lock);
-    if (last) free_rest(h->pipe);
-}
-
-/* Into cx->mem: by a copy, or, where it is large, as a view whose memory goes back with the arena. */
-static status hand_over(struct ctx *cx, struct task_pipe *p, struct letter *q, struct bytes *out)
-{
-    if (q->seg != NO_SEG && q->bytes.n >= HOLD_MIN && p->held < HOLD_MAX) {
-        struct hold *h = NEW(cx, struct hold, 1);
-        if (!h || !arena_on_free(cx->mem, end_hold, h))
-            return FAIL(cx, NOMEM, "message of %zu bytes", q->bytes.n);
-        *h = (struct hold){p, p->segs_in, q->seg};
-        p->held++;
-        *out = q->bytes;
-        return OK;
-    }
-    uint8_t *copy = NEW(cx, uint8_t, q->bytes.n + 1);
-    if (!copy) return FAIL(cx, NOMEM, "message of %zu bytes", q->bytes.n);
-    if (q->bytes.n) memcpy(copy, q->bytes.p, q->bytes.n);
-    *out = (struct bytes){copy, q->bytes.n};
-    payload_free(&p->pile, &q->payload);
-    if (q->seg != NO_SEG) segs_unuse(p->segs_in, q->seg);
-    return OK;
-}
-
-static void tell_took(struct task_pipe *p, struct lane *l)
-{
-    size_t start = pipe_io_begin(&p->io, PIPE_TOOK, -1);
-    pipe_put_party(&p->io.tx, l->peer);
-    buf_u64(&p->io.tx, l->took);
-    pipe_io_end(&p->io, start);
-    l->took = 0;
-}
-
-static status recv_locked(struct ctx *cx, struct task_pipe *p, struct party from, const char *tag,
-                          struct bytes *out)
-{
-    struct lane *l = lane_of(p, from);
-    struct box *b = box_of(p, from, tag);
-    if (!l || !b) return FAIL(cx, NOMEM, "message %s of %s %u", tag, role_name(from.role), from.id);
-    struct wait w = {.lane = l, .tag = tag, .seq = b->next_in, .from_ms = clock_ms()};
-    status st = check(cx, p);
-    if (!st.code && !b->head) st = pump(cx, p, 0);
-    while (!st.code && !b->head)
-        st = wait_on(cx, p, &w);
-    if (w.told) tell_wait(p, &w);
-    TRY(st);
-    struct letter *q = b->head;
-    if (q->seq != b->next_in)
-        return FAIL(cx, PROTO, "%s[%u] of %s %u came where number %u was due", tag, q->seq,
-                    role_name(from.role), from.id, b->next_in);
-    size_t n = q->bytes.n;
-    TRY(hand_over(cx, p, q, out));
-    b->head = q->next;
-    if (!b->head) b->tail = &b->head;
-    b->next_in++;
-    slab_put(&p->letters, q);
-    l->took += n;
-    if (l->took >= TOOK_STEP) tell_took(p, l);
-    return drain(cx, p);
-}
-
-static status task_recv(struct ctx *cx, void *self, struct party from, const char *tag, struct bytes *out)
-{
-    struct task_pipe *p = self;
-    if (!tag_valid(tag)) return FAIL(cx, ARG, "bad tag '%.80s'", tag);
-    if ((unsigned)from.role >= ROLE_COUNT) return FAIL(cx, ARG, "bad role %d", (int)from.role);
-    pthread_mutex_lock(&p->lock);
-    status st = recv_locked(cx, p, from, tag, out);
-    pthread_mutex_unlock(&p->lock);
-    return st;
-}
-
-static uint64_t task_bytes_sent(void *self, struct party to)
-{
-    struct task_pipe *p = self;
-    pthread_mutex_lock(&p->lock);
-    struct lane *l = lane_of(p, to);
-    uint64_t n = l ? l->sent : 0;
-    pthread_mutex_unlock(&p->lock);
-    return n;
 }
 
 /* --- start and events --- */
@@ -570,10 +320,10 @@ static status start_locked(struct ctx *cx, struct task_pipe *p)
 {
     uint64_t from = clock_ms();
     while (!p->spec) {
-        TRY(check(cx, p));
+        TRY(task_check(cx, p));
         if (clock_ms() - from > START_MS)
             return FAIL(cx, TIMEOUT, "the site has not described the task in %d ms", START_MS);
-        TRY(pump(cx, p, SLICE_MS));
+        TRY(task_pump(cx, p, SLICE_MS));
     }
     return OK;
 }
@@ -596,7 +346,7 @@ static status event_locked(struct ctx *cx, struct task_pipe *p, const char *kind
     pipe_put_name(&p->io.tx, kind);
     buf_put(&p->io.tx, text, n);
     pipe_io_end(&p->io, start);
-    return drain(cx, p);
+    return task_drain(cx, p);
 }
 
 status task_pipe_event(struct ctx *cx, struct task_pipe *p, const char *kind, const json_t *body)

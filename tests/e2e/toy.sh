@@ -24,7 +24,7 @@ since_ms() { echo $((($(now) - $1) / 1000000)); }
 # field FILE KEY: the first "KEY":value of a JSON text
 field() { grep -o "\"$2\":[^,}]*" "$1" | head -1 | sed 's/^[^:]*://; s/"//g'; }
 cleanup() {
-    for s in guest host; do
+    for s in guest host third stranger; do
         "$bin" site stop "$dir/$s" >/dev/null 2>&1
     done
     rm -rf "$dir"
@@ -48,6 +48,7 @@ J
     conf '"component_parameters":{}' >"$dir/ping_conf.json"
     sed 's/10000/9999/' "$dir/ping_conf.json" >"$dir/alone_conf.json"
     conf '"component_parameters":{"common":{"ping_1":{"rounds":1000,"delay_ms":20}}}' >"$dir/slow_conf.json"
+    conf '"component_parameters":{"common":{"ping_1":{"rounds":50,"delay_ms":20}}}' >"$dir/second_conf.json"
     conf '"component_parameters":{"role":{"host":{"0":{"ping_1":{"fail_round":1}}}}}' >"$dir/fail_conf.json"
     conf '"component_parameters":{"role":{"host":{"0":{"ping_1":{"crash_round":1}}}}}' >"$dir/crash_conf.json"
     conf '"component_parameters":{"role":{"host":{"0":{"ping_1":{"silent_round":1}}}}}' >"$dir/silent_conf.json"
@@ -77,7 +78,7 @@ wait_task() { # until the second component runs at both parties
         "$bin" job show --site "$dir/guest" "$1" --json | grep -q '"component":"ping_1"[^}]*"status":"running"' && return 0; sleep 0.02; done
     return 1
 }
-task_pid() { "$bin" job show --site "$dir/$1" "$2" --json | tr '{' '\n' | grep '"component":"ping_1"' | grep "\"role\":\"$3\"" | grep -o '"pid":[0-9]*' | cut -d: -f2; }
+task_pid() { "$bin" job show --site "$dir/$1" "$2" --json | tr '{' '\n' | grep '"component":"ping_1"' | grep "\"role\":\"$3\"" | grep "\"party\":${4:-}" | grep -o '"pid":[0-9]*' | cut -d: -f2; }
 
 write_jobs
 gport=$(port) hport=$(port)
@@ -98,6 +99,7 @@ t=$(now); submit toy_dsl.json toy_conf.json --wait --json >"$dir/toy.json" 2>&1;
 s=$(field "$dir/toy.json" seconds); cp "$dir/toy.json" "$dir/out"
 echo "# toy: $s s from submit to success, $ms ms with the command"
 awk "BEGIN { exit !($s <= 0.5) }"; say $? "toy within 0.5 s ($s s)"
+wait_end host >/dev/null
 check "the host has it, too" test "$(status_at host)" = success
 check "doctor is content" "$norn" doctor --site "$dir/guest"
 check "the log of a task" "$norn" job logs --site "$dir/guest" "$(job_id)" secure_add_example_0
@@ -125,6 +127,7 @@ check "nothing of that is stored" test "$before" = "$after"
 check "two components" submit ping_dsl.json ping_conf.json --wait
 check "guest and host at one site" submit ping_dsl.json alone_conf.json --wait
 refuses "a task that fails" 15 "told to fail in round 1" submit ping_dsl.json fail_conf.json --wait
+wait_end host >/dev/null
 check "failed at the host, too" test "$(status_at host)" = failed
 refuses "a task that crashes" 15 "killed by signal 11 (SIGSEGV)" submit ping_dsl.json crash_conf.json --wait
 refuses "its last log lines are shown" 15 "about to crash" submit ping_dsl.json crash_conf.json --wait
@@ -155,7 +158,7 @@ check "the model as an archive" "$bin" model export --site "$dir/host" --out "$d
 refuses "which is here already" 8 "" "$bin" model import --site "$dir/host" "$dir/m.zip"
 
 # ---- a task killed by hand; rerun ----
-submit ping_dsl.json slow_conf.json >"$dir/out" 2>&1
+submit ping_dsl.json second_conf.json >"$dir/out" 2>&1
 job=$(job_id)
 check "a slow job runs" wait_task "$job"
 pid=$(task_pid host "$job" host)
@@ -170,7 +173,14 @@ for s in guest host; do
     grep -q 'killed by signal 9 (SIGKILL)' "$dir/out"; say $? "the $s says which signal"
 done
 "$bin" job rerun --site "$dir/guest" "$job" >"$dir/out" 2>&1; grep -q '1 components kept' "$dir/out"; say $? "rerun keeps what succeeded"
-check "and runs" wait_task "$job"
+wait_end guest >/dev/null
+check "and succeeds" test "$(status_at guest)" = success
+wait_end host >/dev/null
+check "at the host, too" test "$(status_at host)" = success
+refuses "a job that succeeded is not run again" 13 "nothing to run again" "$bin" job rerun --site "$dir/guest" "$job"
+submit ping_dsl.json slow_conf.json >"$dir/out" 2>&1
+job=$(job_id)
+check "another slow job" wait_task "$job"
 "$bin" job why --site "$dir/guest" "$job" >"$dir/out" 2>&1; grep -q 'ping_1 at guest 9999' "$dir/out"; say $? "why says who does what"
 check "stop at the host" "$bin" job stop --site "$dir/host" "$job"
 wait_end guest >/dev/null
@@ -229,6 +239,47 @@ wait_end guest >/dev/null
 grep -q 'site 10000 was stopped' "$dir/out"; say $? "the guest says that the host was stopped"
 refuses "no peer, no job" 12 "10000" submit ping_dsl.json ping_conf.json
 refuses "doctor names the hop" 13 "peer 10000" "$bin" doctor --site "$dir/guest"
+
+# ---- keys and ports ----
+check "another CA" "$norn" ca init "$dir/other_ca" --name other
+check "a stranger's site" "$norn" site init "$dir/stranger" --party 10000 --listen 127.0.0.1:"$hport" --peer 9999=127.0.0.1:"$gport" --ca "$dir/other_ca"
+check "it starts" start stranger
+sleep 1
+"$bin" site status "$dir/guest" >"$dir/out" 2>&1; grep -q 'DOWN' "$dir/out"; say $? "no link to a certificate of another CA"
+check "the stranger stops" "$bin" site stop "$dir/stranger"
+refuses "the port is taken" 9 "$gport" start stranger --set listen=127.0.0.1:"$gport"
+cp "$dir/stranger/keys/site.crt" "$dir/crt"; cp "$dir/guest/keys/site.crt" "$dir/stranger/keys/site.crt"
+refuses "another's certificate" 5 "site.crt" start stranger
+cp "$dir/crt" "$dir/stranger/keys/site.crt"
+refuses "a certificate of another party" 5 "10000" start stranger --set party=10002
+
+# ---- three parties ----
+tport=$(port)
+check "a second host" "$norn" site init "$dir/third" --party 10001 --listen 127.0.0.1:"$tport" --peer 9999 --ca "$dir/ca"
+check "the guest learns of it" "$norn" site add-peer "$dir/guest" 10001=127.0.0.1:"$tport"
+check "the guest stops for that" "$bin" site stop "$dir/guest"
+check "and starts" start guest
+check "the first host starts" start host
+check "the second host starts" start third
+wait_both() { for _ in $(seq 200); do [ "$("$bin" site status "$dir/guest" | grep -c ' up ')" = 2 ] && return 0; sleep 0.05; done; return 1; }
+check "two links, one dialled only by the guest" wait_both
+for c in ping slow; do sed 's/\[10000\]/[10000,10001]/' "$dir/${c}_conf.json" >"$dir/${c}3_conf.json"; done
+check "a job of three" submit ping_dsl.json ping3_conf.json --wait
+submit ping_dsl.json slow3_conf.json >"$dir/out" 2>&1
+job=$(job_id)
+check "a slow job of three" wait_task "$job"
+check "the second host's task has few descriptors" test "$(ls /proc/"$(task_pid third "$job" host 10001)"/fd | wc -l)" -le 6
+t=$(now)
+check "the second host's task is killed" kill -9 "$(task_pid third "$job" host 10001)"
+for s in guest host third; do wait_end $s >/dev/null; done
+ms=$(since_ms "$t")
+check "all three know within 2 s ($ms ms)" test "$ms" -le 2000
+for s in guest host third; do
+    "$bin" job show --site "$dir/$s" "$job" >"$dir/out" 2>&1
+    grep -q 'ping_1 at host 10001: killed by signal 9 (SIGKILL)' "$dir/out"; say $? "the $s says whose task it was"
+done
+check "the second host stops" "$bin" site stop "$dir/third"
+check "the host stops" "$bin" site stop "$dir/host"
 
 # ---- many at once ----
 check "the host, once more" start host

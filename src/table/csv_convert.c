@@ -8,7 +8,7 @@
 #include "table/csv_num.h"
 #include <math.h>
 
-enum { STAGE_BYTES = 4 << 20, STAGE_ROWS = 16384, TEXT_BYTES = 4 << 20, TEXT_MOST = 128 << 10, TEXT_LEAST = 256 };
+enum { STAGE_BYTES = 4 << 20, STAGE_ROWS = 16384, TEXT_BYTES = 4 << 20, TEXT_MOST = 128 << 10, TEXT_LEAST = 256, BLOCK = 256 };
 
 struct sink { /* one column, in the file's order */
     uint8_t *data, *null, *text;
@@ -97,11 +97,6 @@ static status put_text(struct ctx *cx, struct task *t, size_t c, struct csv_cell
     return OK;
 }
 
-static struct csv_cell cell_of(const struct task *t, size_t i, size_t c, bool *doubled)
-{
-    return csv_unquote(csv_raw_cell(t->rd, t->chosen ? t->chosen[i] : i, c), doubled);
-}
-
 static bool set_missing(struct sink *s, size_t row)
 {
     if (!s->null) return false;
@@ -109,55 +104,56 @@ static bool set_missing(struct sink *s, size_t row)
     return true;
 }
 
-static status put_strings(struct ctx *cx, struct task *t, size_t c, size_t from, size_t n)
+/* Cells of one column that stand one under the other: at most BLOCK, the first goes to row `row` of the stage. */
+struct run {
+    size_t col, row, n;
+    struct csv_cell cells[BLOCK];
+    bool doubled[BLOCK];
+};
+
+static status put_strings(struct ctx *cx, struct task *t, const struct run *r)
 {
-    struct sink *s = &t->sinks[c];
-    bool doubled, is_id = c == t->im->file.id_col;
-    for (size_t i = from; i < from + n; i++) {
-        size_t row = t->staged + i - from;
-        struct csv_cell cell = cell_of(t, i, c, &doubled);
-        memcpy(s->data + row * 8, &s->text_at, 8);
-        if (!is_id && csv_is_missing(&t->im->file, cell)) {
-            if (!set_missing(s, row)) return fail_changed(cx, t);
+    struct sink *s = &t->sinks[r->col];
+    bool is_id = r->col == t->im->file.id_col;
+    for (size_t i = 0; i < r->n; i++) {
+        memcpy(s->data + (r->row + i) * 8, &s->text_at, 8);
+        if (!is_id && csv_is_missing(&t->im->file, r->cells[i])) {
+            if (!set_missing(s, r->row + i)) return fail_changed(cx, t);
         } else {
-            TRY(put_text(cx, t, c, cell, doubled));
+            TRY(put_text(cx, t, r->col, r->cells[i], r->doubled[i]));
         }
     }
     return OK;
 }
 
-static status put_reals(struct ctx *cx, struct task *t, size_t c, size_t from, size_t n)
+static status put_reals(struct ctx *cx, struct task *t, const struct run *r)
 {
-    struct sink *s = &t->sinks[c];
-    bool doubled;
-    for (size_t i = from; i < from + n; i++) {
-        size_t row = t->staged + i - from;
-        struct csv_cell cell = cell_of(t, i, c, &doubled);
-        double x = (double)NAN;
-        if (csv_is_missing(&t->im->file, cell)) {
-            if (!set_missing(s, row)) return fail_changed(cx, t);
-        } else if (doubled || !csv_f64(cell.p, cell.n, &x)) {
+    struct sink *s = &t->sinks[r->col];
+    double *out = (double *)(void *)s->data + r->row;
+    for (size_t i = 0; i < r->n; i++) {
+        i += csv_f64_many(r->cells + i, r->n - i, t->im->file.missing_start, out + i);
+        if (i == r->n) break;
+        if (csv_is_missing(&t->im->file, r->cells[i])) {
+            if (!set_missing(s, r->row + i)) return fail_changed(cx, t);
+            out[i] = (double)NAN;
+        } else if (r->doubled[i] || !csv_f64(r->cells[i].p, r->cells[i].n, &out[i])) {
             return fail_changed(cx, t);
         }
-        memcpy(s->data + row * 8, &x, 8);
     }
     return OK;
 }
 
-static status put_integers(struct ctx *cx, struct task *t, size_t c, size_t from, size_t n)
+static status put_integers(struct ctx *cx, struct task *t, const struct run *r)
 {
-    struct sink *s = &t->sinks[c];
-    bool doubled;
-    for (size_t i = from; i < from + n; i++) {
-        size_t row = t->staged + i - from;
-        struct csv_cell cell = cell_of(t, i, c, &doubled);
-        int64_t x = 0;
-        if (csv_is_missing(&t->im->file, cell)) {
-            if (!set_missing(s, row)) return fail_changed(cx, t);
-        } else if (doubled || !csv_i64(cell.p, cell.n, &x)) {
+    struct sink *s = &t->sinks[r->col];
+    int64_t *out = (int64_t *)(void *)s->data + r->row;
+    for (size_t i = 0; i < r->n; i++) {
+        out[i] = 0;
+        if (csv_is_missing(&t->im->file, r->cells[i])) {
+            if (!set_missing(s, r->row + i)) return fail_changed(cx, t);
+        } else if (r->doubled[i] || !csv_i64(r->cells[i].p, r->cells[i].n, &out[i])) {
             return fail_changed(cx, t);
         }
-        memcpy(s->data + row * 8, &x, 8);
     }
     return OK;
 }
@@ -178,30 +174,43 @@ static status flush(struct ctx *cx, struct task *t)
     return OK;
 }
 
+static status put_run(struct ctx *cx, struct task *t, const struct run *r)
+{
+    switch (target(t, r->col)->type) {
+    case COL_F64: return put_reals(cx, t, r);
+    case COL_I64: return put_integers(cx, t, r);
+    case COL_STR: break;
+    }
+    return put_strings(cx, t, r);
+}
+
 /* Rows [from, from + n) of the chosen into the stage, which has room. */
 static status put_rows(struct ctx *cx, struct task *t, size_t from, size_t n)
 {
-    for (size_t c = 0; c < t->im->file.n_cols; c++) {
-        enum col_type type = target(t, c)->type;
-        TRY(type == COL_STR   ? put_strings(cx, t, c, from, n)
-            : type == COL_F64 ? put_reals(cx, t, c, from, n)
-                              : put_integers(cx, t, c, from, n));
+    struct run r;
+    for (r.col = 0; r.col < t->im->file.n_cols; r.col++) {
+        for (size_t at = 0; at < n; at += BLOCK) {
+            r.n = n - at < BLOCK ? n - at : BLOCK;
+            r.row = t->staged + at;
+            csv_cells(t->rd, r.col, t->chosen, from + at, r.n, r.cells, r.doubled);
+            TRY(put_run(cx, t, &r));
+        }
     }
     t->staged += n;
     return t->staged == t->stage_rows ? flush(cx, t) : OK;
 }
 
-/* Rows that the part before has written: only how much text they are. */
+/* Rows that the part before has written (at most 7): only how much text they are. */
 static void pass_over(struct task *t, size_t n)
 {
     const struct csv_file *f = &t->im->file;
+    struct csv_cell cells[8];
+    bool doubled[8];
     for (size_t c = 0; c < f->n_cols; c++) {
         if (target(t, c)->type != COL_STR) continue;
-        for (size_t i = 0; i < n; i++) {
-            bool doubled;
-            struct csv_cell cell = cell_of(t, i, c, &doubled);
-            if (c == f->id_col || !csv_is_missing(f, cell)) t->sinks[c].text_at += csv_length(cell, doubled);
-        }
+        csv_cells(t->rd, c, t->chosen, 0, n, cells, doubled);
+        for (size_t i = 0; i < n; i++)
+            if (c == f->id_col || !csv_is_missing(f, cells[i])) t->sinks[c].text_at += csv_length(cells[i], doubled[i]);
     }
 }
 
@@ -212,22 +221,6 @@ static status check_text(struct ctx *cx, const struct task *t, size_t part)
     const uint64_t *want = t->im->text_at + (part + 1) * n_cols;
     for (size_t c = 0; c < n_cols; c++)
         if (target(t, c)->type == COL_STR && t->sinks[c].text_at != want[c]) return fail_changed(cx, t);
-    return OK;
-}
-
-/* Which rows of the batch are kept; file_row is the batch's first. Returns how many. */
-static status choose(struct ctx *cx, struct task *t, struct csv_work *w, uint64_t file_row, size_t *n)
-{
-    t->chosen = NULL;
-    *n = t->rd->n_rows;
-    if (!t->im->drop) return OK;
-    buf_reset(&w->chosen);
-    uint32_t *rows = (uint32_t *)(void *)buf_grow(&w->chosen, (*n + 1) * sizeof *rows);
-    TRY(buf_ok(cx, &w->chosen));
-    *n = 0;
-    for (size_t r = 0; r < t->rd->n_rows; r++)
-        if (!csv_dropped(t->im, file_row + r)) rows[(*n)++] = (uint32_t)r;
-    t->chosen = rows;
     return OK;
 }
 
@@ -274,7 +267,7 @@ static status convert(struct ctx *cx, struct csv_import *im, size_t part, struct
     while (row < last) {
         TRY(csv_reader_next(cx, t.rd));
         if (t.rd->n_rows == 0) return fail_changed(cx, &t);
-        TRY(choose(cx, &t, w, file_row, &n_batch));
+        TRY(csv_choose(cx, im, w, file_row, t.rd->n_rows, &t.chosen, &n_batch));
         TRY(put_batch(cx, &t, part, n_batch, last, &row));
         file_row += t.rd->n_rows;
         csv_progress(im, t.rd->used);

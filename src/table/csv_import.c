@@ -50,6 +50,22 @@ void csv_works_free(struct csv_import *im)
     }
 }
 
+status csv_choose(struct ctx *cx, const struct csv_import *im, struct csv_work *w, uint64_t file_row, size_t n_rows,
+                  const uint32_t **chosen, size_t *n)
+{
+    *chosen = NULL;
+    *n = n_rows;
+    if (!im->drop) return OK;
+    buf_reset(&w->chosen);
+    uint32_t *rows = (uint32_t *)(void *)buf_grow(&w->chosen, (n_rows + 1) * sizeof *rows);
+    TRY(buf_ok(cx, &w->chosen));
+    *n = 0;
+    for (size_t r = 0; r < n_rows; r++)
+        if (!csv_dropped(im, file_row + r)) rows[(*n)++] = (uint32_t)r;
+    *chosen = rows;
+    return OK;
+}
+
 static status make_parts(struct ctx *cx, struct csv_import *im)
 {
     uint64_t bytes = im->file.size - im->file.body, part = bytes / 64;

@@ -28,12 +28,14 @@ static status guess_start(struct ctx *cx, const struct csv_file *f, struct csv_w
     return OK;
 }
 
-/* One column over one batch. */
+enum { BLOCK = 256 }; /* cells looked at together */
+
+/* The rows of one batch that are kept: chosen[0..n), or 0..n where it is NULL. */
 struct sweep {
     const struct csv_import *im;
     const struct csv_reader *rd;
-    size_t n_rows;
-    uint64_t row; /* of the batch's first row in the file; only when rows are dropped */
+    const uint32_t *chosen;
+    size_t n;
 };
 
 static enum csv_fault_kind wrong(const struct csv_column *c, enum num_class k)
@@ -43,6 +45,11 @@ static enum csv_fault_kind wrong(const struct csv_column *c, enum num_class k)
     return k > NUM_INT ? CSV_NOT_I64 : CSV_FINE;
 }
 
+static size_t row_of(const struct sweep *s, size_t i)
+{
+    return s->chosen ? s->chosen[i] : i;
+}
+
 static void note(struct csv_fault *fault, enum csv_fault_kind kind, size_t row, size_t col, struct csv_cell cell)
 {
     if (fault->kind && fault->row <= row) return;
@@ -50,50 +57,52 @@ static void note(struct csv_fault *fault, enum csv_fault_kind kind, size_t row, 
     csv_show(cell, fault->text);
 }
 
-static void sweep_ids(const struct sweep *s, size_t c, struct csv_stat *st, struct csv_fault *fault)
+static void sweep_ids(const struct sweep *s, size_t c, size_t from, size_t n, struct csv_stat *st, struct csv_fault *fault)
 {
-    for (size_t r = 0; r < s->n_rows; r++) {
-        bool doubled;
-        struct csv_cell cell = csv_unquote(csv_raw_cell(s->rd, r, c), &doubled);
-        if (csv_dropped(s->im, s->row + r)) continue;
-        if (cell.n == 0) {
-            note(fault, CSV_EMPTY_ID, r, c, cell);
-            return;
-        }
-        st->text_bytes += csv_length(cell, doubled);
+    struct csv_cell cells[BLOCK];
+    bool doubled[BLOCK];
+    csv_cells(s->rd, c, s->chosen, from, n, cells, doubled);
+    for (size_t i = 0; i < n; i++) {
+        if (cells[i].n == 0) note(fault, CSV_EMPTY_ID, row_of(s, from + i), c, cells[i]);
+        st->text_bytes += csv_length(cells[i], doubled[i]);
     }
 }
 
-static void sweep_column(const struct sweep *s, size_t c, struct csv_stat *st, struct csv_fault *fault)
+/* A cell that is no short plain number, or may mean missing. */
+static void sweep_cell(const struct csv_file *f, size_t c, struct csv_cell cell, bool doubled, size_t row,
+                       struct csv_stat *st, struct csv_fault *fault)
+{
+    const struct csv_column *col = &f->cols[c];
+    if (csv_is_missing(f, cell)) {
+        st->n_missing++;
+        st->text_bytes -= cell.n; /* counted with the others before */
+        return;
+    }
+    if (doubled) st->text_bytes -= cell.n - csv_length(cell, doubled);
+    if (col->declared ? col->type == COL_STR : st->num_class == NUM_TEXT) return;
+    enum num_class k = doubled ? NUM_TEXT : csv_class(cell.p, cell.n);
+    if (wrong(col, k)) note(fault, wrong(col, k), row, c, cell);
+    if (k > st->num_class) st->num_class = (uint8_t)k;
+}
+
+/* Runs of plain numbers are read by the kernel, what lies between them cell by cell. A column already known to be text
+ * is only looked at for what is missing. */
+static void sweep_column(const struct sweep *s, size_t c, size_t from, size_t n, struct csv_stat *st,
+                         struct csv_fault *fault)
 {
     const struct csv_file *f = &s->im->file;
     const struct csv_column *col = &f->cols[c];
-    bool want_class = col->declared ? col->type != COL_STR : st->num_class != NUM_TEXT;
-    enum num_class widest = (enum num_class)st->num_class;
-    uint64_t text = 0, missing = 0;
-    for (size_t r = 0; r < s->n_rows; r++) {
-        bool doubled;
-        struct csv_cell cell = csv_unquote(csv_raw_cell(s->rd, r, c), &doubled);
-        if (csv_dropped(s->im, s->row + r)) continue;
-        if (csv_is_missing(f, cell)) {
-            missing++;
-            continue;
-        }
-        text += csv_length(cell, doubled);
-        if (!want_class) continue;
-        enum num_class k = doubled ? NUM_TEXT : csv_class(cell.p, cell.n);
-        if (k > widest) {
-            if (wrong(col, k)) {
-                note(fault, wrong(col, k), r, c, cell);
-                break;
-            }
-            widest = k;
-            want_class = col->declared || k != NUM_TEXT;
-        }
+    struct csv_cell cells[BLOCK];
+    bool doubled[BLOCK];
+    bool cell_by_cell = col->declared ? col->type != COL_F64 : st->num_class == NUM_TEXT;
+    csv_cells(s->rd, c, s->chosen, from, n, cells, doubled);
+    for (size_t i = 0; i < n; i++) st->text_bytes += cells[i].n;
+    for (size_t i = 0; i < n; i++) {
+        enum num_class k = NUM_NONE;
+        if (!cell_by_cell) i += csv_class_many(cells + i, n - i, f->missing_start, &k);
+        if (k > st->num_class) st->num_class = (uint8_t)k;
+        if (i < n) sweep_cell(f, c, cells[i], doubled[i], row_of(s, from + i), st, fault);
     }
-    st->num_class = (uint8_t)widest;
-    st->text_bytes += text;
-    st->n_missing += missing;
 }
 
 static size_t rows_before(const struct csv_reader *rd, uint64_t hi)
@@ -110,26 +119,39 @@ static size_t rows_before(const struct csv_reader *rd, uint64_t hi)
     return low;
 }
 
-/* The rows of one batch that belong to the part. */
-static void sweep_batch(struct csv_import *im, struct csv_part *p, size_t k, const struct csv_reader *rd,
-                        size_t n_rows)
+/* How many of the chosen rows lie before `row`. */
+static size_t chosen_before(const struct sweep *s, uint64_t row)
 {
+    size_t n = s->n;
+    while (n && row_of(s, n - 1) >= row) n--;
+    return n;
+}
+
+/* The rows of one batch that belong to the part. */
+static status sweep_batch(struct ctx *cx, struct csv_import *im, size_t k, struct csv_work *w, size_t n_rows)
+{
+    struct csv_part *p = &im->parts[k];
     struct csv_fault fault = {0};
-    struct sweep s = {im, rd, n_rows, p->row + p->n_rows};
     struct csv_stat *st = im->stats + k * im->file.n_cols;
+    struct sweep s = {.im = im, .rd = &w->reader};
+    TRY(csv_choose(cx, im, w, p->row + p->n_rows, n_rows, &s.chosen, &s.n));
+    p->n_kept += s.n;
     for (size_t c = 0; c < im->file.n_cols; c++) {
-        if (c == im->file.id_col)
-            sweep_ids(&s, c, &st[c], &fault);
-        else
-            sweep_column(&s, c, &st[c], &fault);
-        if (fault.kind) s.n_rows = (size_t)fault.row; /* only what lies before it matters now */
+        for (size_t at = 0; at < s.n; at += BLOCK) {
+            size_t n = s.n - at < BLOCK ? s.n - at : BLOCK;
+            if (c == im->file.id_col)
+                sweep_ids(&s, c, at, n, &st[c], &fault);
+            else
+                sweep_column(&s, c, at, n, &st[c], &fault);
+            if (fault.kind) s.n = chosen_before(&s, fault.row); /* only what lies before it matters now */
+        }
     }
     if (fault.kind) {
         p->fault = fault;
         p->fault.row += p->n_rows;
     }
-    for (size_t r = 0; r < n_rows; r++) p->n_kept += !csv_dropped(im, s.row + r);
     p->n_rows += n_rows;
+    return OK;
 }
 
 static status read_part(struct ctx *cx, struct csv_import *im, size_t k, struct csv_work *w)
@@ -150,7 +172,7 @@ static status read_part(struct ctx *cx, struct csv_import *im, size_t k, struct 
         }
         size_t n_rows = rows_before(rd, p->hi);
         uint64_t before = p->n_rows;
-        sweep_batch(im, p, k, rd, n_rows);
+        TRY(sweep_batch(cx, im, k, w, n_rows));
         p->end = csv_row_offset(rd, n_rows);
         csv_progress(im, p->end - rd->off);
         if (p->fault.kind) break;

@@ -1,8 +1,10 @@
 #include "table/csv_num.h"
-#include "base/num.h"
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
+#include "base/cpu.h"
+#include "base/ctx.h"
+#include "base/num.h"
+#ifdef __x86_64__
+#include <immintrin.h>
 #endif
 
 static bool digit(char c)
@@ -27,18 +29,14 @@ static enum num_class class_slow(const char *s, size_t n)
 
 enum num_class csv_class(const char *s, size_t n)
 {
-#ifdef __SSE2__
-    if (n - 1 < 16) { /* digits, one sign in front, one point: told from three masks */
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)s);
-        __m128i shifted = _mm_sub_epi8(v, _mm_set1_epi8('0'));
-        __m128i is_digit = _mm_cmpeq_epi8(_mm_min_epu8(shifted, _mm_set1_epi8(9)), shifted);
-        unsigned all = (1u << n) - 1;
-        unsigned other = ~(unsigned)_mm_movemask_epi8(is_digit) & all;
-        if (s[0] == '-' || s[0] == '+') other &= other - 1, all &= all - 1;
-        if (!other) return all ? NUM_INT : NUM_TEXT;
-        if (!(other & (other - 1)) && s[__builtin_ctz(other)] == '.') return all != other ? NUM_REAL : NUM_TEXT;
+    size_t sign = n && (s[0] == '-' || s[0] == '+'), n_digits = 0, points = 0;
+    if (n > 300) return class_slow(s, n); /* may be beyond the largest double */
+    for (size_t i = sign; i < n; i++) {
+        n_digits += digit(s[i]);
+        points += s[i] == '.';
     }
-#endif
+    if (n_digits && n_digits == n - sign && n_digits <= 18) return NUM_INT;
+    if (n_digits && points == 1 && n_digits + 1 == n - sign) return NUM_REAL;
     return class_slow(s, n);
 }
 
@@ -103,6 +101,9 @@ static bool exponent(const char *s, size_t n, size_t i, int *e)
     return true;
 }
 
+static const double powers[17] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7, 1e8,
+                                  1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16};
+
 static bool f64_fast(const char *s, size_t n, double *out)
 {
     size_t first = n && (s[0] == '-' || s[0] == '+');
@@ -120,10 +121,8 @@ static bool f64_fast(const char *s, size_t n, double *out)
     if (i < n && !exponent(s, n, i, &e)) return false;
     double x;
     /* Up to 2^53 and 10^22 both are exact doubles, and one division rounds once (Clinger, PLDI 1990). */
-    static const double ten[23] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-    if (m <= (uint64_t)1 << 53 && e <= 0 && e >= -22)
-        x = (double)m / ten[-e];
+    if (m <= (uint64_t)1 << 53 && e <= 0 && e > -(int)LEN(powers))
+        x = (double)m / powers[-e];
     else if (!scale(m, e, &x))
         return false;
     *out = s[0] == '-' ? -x : x;
@@ -147,4 +146,123 @@ bool csv_i64(const char *s, size_t n, int64_t *out)
     }
     trim(&s, &n);
     return num_parse_i64(s, n, out);
+}
+
+static size_t class_many_plain(const struct csv_cell *c, size_t n, const bool stop[256], enum num_class *widest)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (c[i].n == 0 || c[i].n > 16 || stop[(uint8_t)c[i].p[0]]) return i;
+        enum num_class k = csv_class(c[i].p, c[i].n);
+        if (k == NUM_TEXT) return i;
+        *widest = k > *widest ? k : *widest;
+    }
+    return n;
+}
+
+static size_t f64_many_plain(const struct csv_cell *c, size_t n, const bool stop[256], double *out)
+{
+    for (size_t i = 0; i < n; i++)
+        if (c[i].n == 0 || stop[(uint8_t)c[i].p[0]] || !f64_fast(c[i].p, c[i].n, &out[i])) return i;
+    return n;
+}
+
+#ifdef __x86_64__
+/* The cell without its sign in one vector, and where it is not a digit. */
+struct sixteen {
+    __m128i digits; /* minus '0' */
+    unsigned n, other;
+    bool negative;
+};
+
+__attribute__((target("avx2,bmi,bmi2"))) static inline bool load_sixteen(const struct csv_cell *c, const bool stop[256],
+                                                                         struct sixteen *out)
+{
+    const char *s = c->p;
+    size_t n = c->n;
+    if (n - 1 > 16 || stop[(uint8_t)s[0]]) return false; /* empty wraps around */
+    bool negative = s[0] == '-';
+    size_t sign = negative | (s[0] == '+');
+    s += sign;
+    n -= sign;
+    if (n - 1 > 15) return false;
+    __m128i v = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)s), _mm_set1_epi8('0'));
+    __m128i is_digit = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(9)), v);
+    out->digits = v;
+    out->n = (unsigned)n;
+    out->other = _bzhi_u32(~(unsigned)_mm_movemask_epi8(is_digit), (unsigned)n);
+    out->negative = negative;
+    return true;
+}
+
+/* Is all that is no digit one point, beside a digit or more? */
+__attribute__((target("avx2,bmi,bmi2"))) static inline bool one_point(const struct sixteen *x, const char *s)
+{
+    return (x->other & (x->other - 1)) == 0 && x->n > 1 && s[_tzcnt_u32(x->other)] == '.';
+}
+
+__attribute__((target("avx2,bmi,bmi2"))) static size_t class_many_avx2(const struct csv_cell *c, size_t n,
+                                                                       const bool stop[256], enum num_class *widest)
+{
+    struct sixteen x;
+    bool real = false;
+    size_t i = 0;
+    for (; i < n && load_sixteen(&c[i], stop, &x); i++) {
+        if (!x.other) continue;
+        if (!one_point(&x, c[i].p + (c[i].n - x.n))) break;
+        real = true;
+    }
+    enum num_class k = real ? NUM_REAL : i ? NUM_INT : NUM_NONE;
+    *widest = k > *widest ? k : *widest;
+    return i;
+}
+
+/* Digits move to the right end of the vector, over the point; then pairs, fours and eights of them are joined. */
+__attribute__((target("avx2,bmi,bmi2"))) static inline uint64_t join_digits(const struct sixteen *x, unsigned point)
+{
+    const __m128i iota = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m128i from = _mm_add_epi8(iota, _mm_set1_epi8((char)(x->n - 16)));
+    from = _mm_add_epi8(from, _mm_cmpgt_epi8(_mm_set1_epi8((char)(point + 1)), from)); /* up to the point: one before */
+    __m128i d = _mm_shuffle_epi8(x->digits, from); /* negative: zero */
+    __m128i pairs = _mm_maddubs_epi16(d, _mm_set1_epi16(0x010a));
+    __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(0x00010064));
+    __m128i eights = _mm_madd_epi16(_mm_packus_epi32(fours, fours), _mm_set1_epi32(0x00012710));
+    uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
+    return (both & UINT32_MAX) * 100000000 + (both >> 32);
+}
+
+__attribute__((target("avx2,bmi,bmi2"))) static size_t f64_many_avx2(const struct csv_cell *c, size_t n,
+                                                                     const bool stop[256], double *out)
+{
+    struct sixteen x;
+    for (size_t i = 0; i < n; i++) {
+        if (!load_sixteen(&c[i], stop, &x)) return i;
+        unsigned point = 0x7f, decimals = 0; /* 0x7f + 1 is -128: no byte lies before it */
+        if (x.other) {
+            if (!one_point(&x, c[i].p + (c[i].n - x.n))) return i;
+            point = _tzcnt_u32(x.other);
+            decimals = x.n - 1 - point;
+        }
+        uint64_t m = join_digits(&x, point);
+        if (m > (uint64_t)1 << 53) return i; /* then the quotient below would be rounded twice */
+        double v = (double)(int64_t)m / powers[decimals];
+        out[i] = x.negative ? -v : v;
+    }
+    return n;
+}
+#endif
+
+size_t csv_class_many(const struct csv_cell *c, size_t n, const bool stop[256], enum num_class *widest)
+{
+#ifdef __x86_64__
+    if (cpu_level() >= CPU_AVX2) return class_many_avx2(c, n, stop, widest);
+#endif
+    return class_many_plain(c, n, stop, widest);
+}
+
+size_t csv_f64_many(const struct csv_cell *c, size_t n, const bool stop[256], double *out)
+{
+#ifdef __x86_64__
+    if (cpu_level() >= CPU_AVX2) return f64_many_avx2(c, n, stop, out);
+#endif
+    return f64_many_plain(c, n, stop, out);
 }

@@ -55,6 +55,9 @@ static inline bool csv_dropped(const struct csv_import *im, uint64_t row)
 {
     return row < im->n_drop && (im->drop[row / 64] >> (row % 64) & 1);
 }
+/* Which of a batch's first n_rows rows are kept; file_row is the batch's first. *chosen NULL: all. */
+status csv_choose(struct ctx *cx, const struct csv_import *im, struct csv_work *w, uint64_t file_row, size_t n_rows,
+                  const uint32_t **chosen, size_t *n);
 void csv_progress(struct csv_import *im, uint64_t more);
 
 /* Buffers for the calling thread; gives them back. */

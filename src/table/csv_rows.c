@@ -201,6 +201,25 @@ uint64_t csv_row_offset(const struct csv_reader *rd, size_t r)
     return rd->off + (at > rd->have ? rd->have : at);
 }
 
+bool csv_cells(const struct csv_reader *rd, size_t c, const uint32_t *chosen, size_t from, size_t n, struct csv_cell *cells,
+               bool *doubled)
+{
+    size_t n_cols = rd->file->n_cols;
+    bool any = false;
+    memset(doubled, 0, n);
+    if (chosen || c + 1 == n_cols || c == 0 || rd->marks.quoted) { /* the general way */
+        for (size_t i = 0; i < n; i++) {
+            cells[i] = csv_unquote(csv_raw_cell(rd, chosen ? chosen[from + i] : from + i, c), &doubled[i]);
+            any |= doubled[i];
+        }
+        return any;
+    }
+    const uint32_t *pos = rd->marks.pos + from * n_cols + c;
+    const char *s = (const char *)rd->raw.p;
+    for (size_t i = 0; i < n; i++, pos += n_cols) cells[i] = (struct csv_cell){s + pos[-1] + 1, pos[0] - pos[-1] - 1};
+    return false;
+}
+
 size_t csv_length_doubled(struct csv_cell c)
 {
     size_t pairs = 0;

@@ -6,6 +6,7 @@
 #pragma once
 #include "base/bytes.h"
 #include "table/csv.h"
+#include "table/csv_num.h"
 #include "table/csv_scan.h"
 #include <string.h>
 
@@ -74,10 +75,6 @@ status csv_reader_next(struct ctx *cx, struct csv_reader *rd);
 /* Where row r of the batch starts in the file; r = n_rows: where the next batch starts. */
 uint64_t csv_row_offset(const struct csv_reader *rd, size_t r);
 
-struct csv_cell {
-    const char *p;
-    size_t n;
-};
 /* The cell's bytes as they stand in the file, without the line's end. */
 static inline struct csv_cell csv_raw_cell(const struct csv_reader *rd, size_t r, size_t c)
 {
@@ -97,6 +94,10 @@ static inline struct csv_cell csv_unquote(struct csv_cell c, bool *doubled)
     *doubled = memchr(c.p, '"', c.n) != NULL;
     return c;
 }
+/* Cells of column c: of rows chosen[from..) (of rows from.. when chosen is NULL), n of them; doubled[i] as above. Returns
+ * whether any is. */
+bool csv_cells(const struct csv_reader *rd, size_t c, const uint32_t *chosen, size_t from, size_t n, struct csv_cell *cells,
+               bool *doubled);
 size_t csv_length_doubled(struct csv_cell c);
 static inline size_t csv_length(struct csv_cell c, bool doubled) { return doubled ? csv_length_doubled(c) : c.n; }
 /* n bytes or fewer of the meaning into out, from *at on in the cell; advances *at. Returns how many. */

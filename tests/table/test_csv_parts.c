@@ -92,6 +92,42 @@ static void numbers(struct ctx *cx)
     }
 }
 
+/* The kernels stop where they must and never say what the slow way does not. */
+static void many_numbers(struct ctx *cx)
+{
+    struct shuffle s = shuffle_new(scratch_seed() + 5);
+    enum { N = 50 };
+    char *text = NEW(cx, char, 512 * N);
+    bool stop[256] = {false};
+    stop['9'] = stop['N'] = true;
+    size_t fast = 0;
+    for (int round = 0; round < 20000; round++) {
+        struct csv_cell cells[N];
+        double got[N], want;
+        enum num_class widest = NUM_NONE, seen = NUM_NONE;
+        for (size_t i = 0; i < N; i++) {
+            char *t = text + 512 * i;
+            size_t n = shuffle_below(&s, 4) ? (size_t)sprintf(t, "%.*f", (int)shuffle_below(&s, 10), shuffle_normal(&s) * 1000)
+                       : shuffle_below(&s, 8) ? random_number(&s, t) : 0;
+            memset(t + n, "5.-,"[shuffle_below(&s, 4)], 32);
+            cells[i] = (struct csv_cell){t, n};
+        }
+        size_t at = shuffle_below(&s, N), k = csv_class_many(cells + at, N - at, stop, &widest);
+        for (size_t i = 0; i < k; i++) {
+            enum num_class c = csv_class(cells[at + i].p, cells[at + i].n);
+            CHECK((c == NUM_INT || c == NUM_REAL) && !stop[(uint8_t)cells[at + i].p[0]] && cells[at + i].n);
+            seen = c > seen ? c : seen;
+        }
+        CHECK(seen == widest);
+        k = csv_f64_many(cells + at, N - at, stop, got);
+        for (size_t i = 0; i < k; i++)
+            CHECK(num_parse_f64(cells[at + i].p, cells[at + i].n, &want) && memcmp(&want, &got[i], 8) == 0 &&
+                  !stop[(uint8_t)cells[at + i].p[0]]);
+        fast += k;
+    }
+    CHECK(fast > 20000); /* or it is no fast way */
+}
+
 static void crc(struct ctx *cx)
 {
     struct shuffle s = shuffle_new(scratch_seed() + 2);
@@ -151,4 +187,4 @@ static void utf8(struct ctx *cx)
     CHECK(utf8_cut("a\xc3\xa9", 2) == 1 && utf8_cut("abc", 2) == 2);
 }
 
-TEST_MAIN(T(marks), T(numbers), T(crc), T(repeats), T(utf8))
+TEST_MAIN(T(marks), T(numbers), T(many_numbers), T(crc), T(repeats), T(utf8))

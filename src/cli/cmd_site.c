@@ -152,8 +152,11 @@ static _Noreturn void daemon_process(struct ctx *cx, const char *dir, const stru
     const char *file = arena_printf(cx->mem, "%s/logs/site.log", dir);
     struct ready r = {pipe_fd, set};
     setsid();
+    /* What our caller left open is not for a process that lives for months. */
+    if (pipe_fd > 3) close_range(3, (unsigned)pipe_fd - 1, 0);
+    close_range((unsigned)pipe_fd + 1, ~0u, 0);
     int log_fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600),
-        null = open("/dev/null", O_RDWR);
+        null = open("/dev/null", O_RDWR | O_CLOEXEC);
     status st = log_fd < 0 ? FAIL(cx, IO, "open %s: %m", file) : OK;
     if (!st.code) {
         dup2(null, 0);

@@ -67,7 +67,7 @@ port() { # one that is free now
         echo $((20000 + RANDOM % 20000))
 }
 start() { "$bin" site run "$dir/$1" "${@:2}"; }
-wait_link() { for _ in $(seq 200); do "$bin" site status "$dir/guest" | grep -q ' up ' && return 0; sleep 0.05; done; return 1; }
+wait_link() { for _ in $(seq 200); do "$bin" site status "$dir/guest" | grep -q '^  party .* up ' && return 0; sleep 0.05; done; return 1; }
 submit() { "$bin" job submit --site "$dir/guest" --dsl "$dir/$1" --conf "$dir/$2" "${@:3}"; }
 status_at() { "$bin" job list --site "$dir/$1" --max 1 --json | grep -o '"status":"[a-z]*"' | head -1 | cut -d'"' -f4; }
 job_id() { "$bin" job list --site "$dir/guest" --max 1 --json | grep -o '"job":"[0-9]*"' | head -1 | cut -d'"' -f4; }
@@ -261,7 +261,7 @@ check "the guest stops for that" "$bin" site stop "$dir/guest"
 check "and starts" start guest
 check "the first host starts" start host
 check "the second host starts" start third
-wait_both() { for _ in $(seq 200); do [ "$("$bin" site status "$dir/guest" | grep -c ' up ')" = 2 ] && return 0; sleep 0.05; done; return 1; }
+wait_both() { for _ in $(seq 200); do [ "$("$bin" site status "$dir/guest" | grep -c '^  party .* up ')" = 2 ] && return 0; sleep 0.05; done; return 1; }
 check "two links, one dialled only by the guest" wait_both
 for c in ping slow; do sed 's/\[10000\]/[10000,10001]/' "$dir/${c}_conf.json" >"$dir/${c}3_conf.json"; done
 check "a job of three" submit ping_dsl.json ping3_conf.json --wait

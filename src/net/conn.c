@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { FIRST_WINDOW_MS = 10, RATE_WINDOW_MS = 200, RATE_TARGET_MS = 30, FIRST_PIECE = 32 * 1024 };
+
 static void on_socket(struct loop *loop, int fd, uint32_t events, void *arg);
 
 /* --- life --- */
@@ -32,6 +34,8 @@ status conn_new(struct ctx *cx, struct node *n, int fd, bool dialled, struct lin
     c->heard_ms = c->opened_ms;
     c->state = dialled ? CONN_CONNECTING : CONN_TLS;
     c->record.max = 2 * TLS_RECORD;
+    c->piece = FIRST_PIECE;
+    c->rate_ms = c->opened_ms;
     if (dialled) c->epoll = EPOLLOUT;
     c->deadline = loop_after(n->loop, n->config.dial_ms, handshake_late, c);
     status st =
@@ -47,6 +51,13 @@ status conn_new(struct ctx *cx, struct node *n, int fd, bool dialled, struct lin
     return OK;
 }
 
+static void set_piece(struct conn *c, size_t piece)
+{
+    c->piece = piece;
+    tls_set_out_limit(c->tls, piece < FRAME_PIECE ? piece : TLS_OUT_BYTES);
+    dial_tune_unsent(c->fd, piece < FRAME_PIECE ? (int)piece : DIAL_UNSENT_BYTES);
+}
+
 static bool allow_party(void *arg, uint32_t party)
 {
     struct node *n = arg;
@@ -60,7 +71,9 @@ status conn_start_tls(struct ctx *cx, struct conn *c)
     struct tls_peer who = {.allow = allow_party, .arg = c->n};
     if (c->dialled) who.expect = c->link->peer.party;
     c->state = CONN_TLS;
-    return tls_new(cx, c->n->tls, c->fd, &who, &c->tls);
+    TRY(tls_new(cx, node_tls(c->n), c->fd, &who, &c->tls));
+    set_piece(c, FIRST_PIECE);
+    return OK;
 }
 
 void conn_count_wire(struct conn *c)
@@ -206,12 +219,30 @@ static status fill(struct ctx *cx, struct conn *c, bool *idle)
     return OK;
 }
 
+/* What control frames wait behind, that is the frame, the encrypted bytes and the kernel's unsent ones, is
+ * kept to about RATE_TARGET_MS of what the link has been seen to carry. It begins low, is raised by a rate
+ * that was reached, and lowered only while the socket is full: an idle link tells nothing. */
+static void adapt(struct conn *c)
+{
+    uint64_t now = clock_ms(), in, out, ms = now - c->rate_ms;
+    if (ms < (c->rate_bytes ? RATE_WINDOW_MS : FIRST_WINDOW_MS)) return;
+    tls_wire_bytes(c->tls, &in, &out);
+    uint64_t bytes = (out - c->rate_bytes) * RATE_TARGET_MS / ms;
+    size_t piece = bytes > FRAME_PIECE ? FRAME_PIECE : bytes < TLS_RECORD ? TLS_RECORD : (size_t)bytes;
+    if (piece > c->piece || c->full) set_piece(c, piece);
+    c->rate_ms = now;
+    c->rate_bytes = out;
+    c->full = tls_unsent(c->tls);
+}
+
 static status pump(struct ctx *cx, struct conn *c)
 {
     bool idle, empty;
     for (size_t moved = 0; moved < TURN_BYTES; moved += TLS_OUT_BYTES) {
         TRY(fill(cx, c, &idle));
         TRY(tls_flush(cx, c->tls, &empty));
+        if (!empty) c->full = true;
+        adapt(c);
         if (idle || !empty) return OK;
     }
     turn_over(c);

@@ -9,8 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { UNSENT_BYTES = 512 * 1024 };
-
 /* A lookup may outlive the node: its thread and the node share it, the last one frees it. */
 struct lookup {
     struct arena *mem;
@@ -23,10 +21,14 @@ struct lookup {
 
 void dial_tune(int fd)
 {
-    int one = 1, unsent = UNSENT_BYTES;
+    int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+void dial_tune_unsent(int fd, int bytes)
+{
     /* What waits, waits here, where control frames can overtake it, not in the kernel. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
 
 static void infos_freep(struct addrinfo **a)

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SCRATCH_BYTES = 64 << 20 };
@@ -122,8 +123,54 @@ static status init_links(struct ctx *cx, struct node *n, const struct node_confi
     return OK;
 }
 
+/* The newest change of our three files; 0 when one is not there. */
+static int64_t files_changed_ns(const struct node_config *c)
+{
+    const char *files[] = {c->key_file, c->cert_file, c->ca_file};
+    int64_t newest = 0;
+    for (size_t i = 0; i < LEN(files); i++) {
+        struct stat st;
+        if (stat(files[i], &st) < 0) return 0;
+        int64_t ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+        if (ns > newest) newest = ns;
+    }
+    return newest;
+}
+
+/* A renewed certificate serves new connections without a restart. While the files do not fit (one is written, the other
+ * not yet), the old ones stay. */
+struct tls_site *node_tls(struct node *n)
+{
+    const struct node_config *c = &n->config;
+    int64_t ns = files_changed_ns(c);
+    if (!ns || ns == n->files_ns) return n->tls;
+    struct ctx *cx = &n->cx;
+    struct tls_site *fresh;
+    status st = tls_site_new(cx, c->party, c->key_file, c->cert_file, c->ca_file, &fresh);
+    n->files_ns = ns;
+    if (st.code) {
+        log_error(cx, "new certificate not used", KV("reason", (const char *)cx->err.msg));
+        return n->tls;
+    }
+    log_info(cx, "new certificate in use", KV("file", c->cert_file));
+    tls_site_free(n->tls);
+    return n->tls = fresh;
+}
+
+/* The caller's strings may go; these are read again when certificates are renewed. */
+static status keep_files(struct ctx *cx, struct node *n)
+{
+    struct node_config *c = &n->config;
+    c->key_file = arena_strdup(n->mem, c->key_file);
+    c->cert_file = arena_strdup(n->mem, c->cert_file);
+    c->ca_file = arena_strdup(n->mem, c->ca_file);
+    return c->key_file && c->cert_file && c->ca_file ? OK : FAIL(cx, NOMEM, "node");
+}
+
 static status start(struct ctx *cx, struct node *n, const struct node_config *c)
 {
+    TRY(keep_files(cx, n));
+    n->files_ns = files_changed_ns(c);
     TRY(tls_site_new(cx, c->party, c->key_file, c->cert_file, c->ca_file, &n->tls));
     TRY(rand_bytes(cx, n->instance, sizeof n->instance));
     uint64_t seed;

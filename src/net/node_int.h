@@ -47,6 +47,9 @@ struct conn {
     /* sending */
     struct buf ctl; /* control frames, from ctl_sent on not yet encrypted */
     size_t ctl_sent;
+    size_t piece; /* largest data frame: less on a slow link */
+    uint64_t rate_ms, rate_bytes; /* since when, and what was sent by then */
+    bool full;                    /* the socket was full since */
     struct buf record;     /* a TLS record being filled */
     struct stream_out *tx; /* whose data frame is half done */
     size_t tx_left;
@@ -175,6 +178,7 @@ struct node {
     struct node_config config;
     struct node_events ev;
     struct tls_site *tls;
+    int64_t files_ns; /* newest change of the key, certificate and CA files it was made from */
     uint8_t instance[16];
     int listen_fd;
     uint16_t port;
@@ -218,6 +222,7 @@ void link_lost(struct conn *c, const struct err *why); /* the conn is closed */
 status link_frame(struct ctx *cx, struct conn *c, const struct frame_head *h, struct bytes body);
 void link_hello(struct conn *c); /* TLS stands: say who we are */
 void link_error(struct link *l, const struct err *e);
+struct tls_site *node_tls(struct node *n); /* made anew when its files have changed */
 const char *link_text(struct ctx *cx, const struct link *l); /* "link to party 9 is up" for error texts */
 
 /* dial.c */
@@ -225,6 +230,8 @@ status dial_listen(struct ctx *cx, const char *host, uint16_t port, int *fd, uin
 void dial_start(struct link *l); /* ends in conn_new or link_dial_failed */
 void dial_abandon(struct link *l);
 void dial_tune(int fd);
+enum { DIAL_UNSENT_BYTES = 512 * 1024 };
+void dial_tune_unsent(int fd, int bytes); /* the kernel takes no more while so much of ours is not on its way */
 
 /* stream_out.c */
 struct stream_out *stream_out_find(struct node *n, const struct stream_key *k);

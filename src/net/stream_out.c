@@ -101,8 +101,7 @@ bool stream_out_next(struct conn *c)
     struct data_head d = {.seq = p->seq, .total = p->payload.n, .offset = s->offset};
     memcpy(d.tag, p->tag, sizeof d.tag);
     uint64_t left = p->payload.n - s->offset;
-    uint64_t most =
-        FRAME_PIECE - FRAME_DATA_HEAD_MAX + TAG_MAX - strlen(d.tag); /* a full frame fills whole records */
+    uint64_t most = c->piece - FRAME_DATA_HEAD_MAX + TAG_MAX - strlen(d.tag); /* a full frame fills whole records */
     if (left > most) left = most;
     if (s->credit < (int64_t)left) left = s->credit > 0 ? (uint64_t)s->credit : 0; /* 0: an empty message */
     d.bytes = (uint32_t)left;

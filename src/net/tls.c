@@ -14,10 +14,11 @@ struct tls_site {
     struct arena *mem;
     SSL_CTX *ctx;
     BIO_METHOD *method;
-    uint32_t party;
+    size_t refs; /* its owner's, and one of each connection */
 };
 
 struct tls {
+    struct tls_site *site;
     struct arena *mem;
     SSL *ssl;
     int fd;
@@ -25,7 +26,7 @@ struct tls {
     uint32_t party; /* of the verified certificate */
     char why[300];  /* what the verification found */
     struct buf out; /* encrypted, from `sent` on not yet with the kernel */
-    size_t sent;
+    size_t sent, out_limit;
     uint64_t wire_in, wire_out;
     uint64_t rekey_bytes, until_rekey;
 };
@@ -201,7 +202,7 @@ status tls_site_new(struct ctx *cx, uint32_t party, const char *key_file, const 
         arena_free(mem);
         return FAIL(cx, NOMEM, "TLS context");
     }
-    *s = (struct tls_site){.mem = mem, .ctx = SSL_CTX_new(TLS_method()), .party = party};
+    *s = (struct tls_site){.mem = mem, .ctx = SSL_CTX_new(TLS_method()), .refs = 1};
     if (!s->ctx || !ctx_options(s->ctx) || !make_method(s))
         return FAIL(cx, INTERNAL, "TLS context: %s", openssl_why((char[160]){0}, 160));
     TRY(load(cx, s->ctx, party, key_file, cert_file, ca_file));
@@ -211,7 +212,7 @@ status tls_site_new(struct ctx *cx, uint32_t party, const char *key_file, const 
 
 void tls_site_free(struct tls_site *s)
 {
-    if (!s) return;
+    if (!s || --s->refs) return;
     SSL_CTX_free(s->ctx);
     BIO_meth_free(s->method);
     arena_free(s->mem);
@@ -234,6 +235,9 @@ status tls_new(struct ctx *cx, struct tls_site *s, int fd, const struct tls_peer
         return FAIL(cx, NOMEM, "TLS connection");
     }
     *t = (struct tls){.mem = mem, .fd = fd, .peer = *peer, .out = {.max = TLS_OUT_BYTES + RESERVE}};
+    t->site = s;
+    s->refs++;
+    t->out_limit = TLS_OUT_BYTES;
     tls_set_rekey(t, TLS_REKEY_BYTES);
     t->ssl = SSL_new(s->ctx);
     BIO *b = t->ssl ? BIO_new(s->method) : NULL;
@@ -257,6 +261,7 @@ void tls_free(struct tls *t)
     if (!t) return;
     SSL_free(t->ssl);
     buf_free(&t->out);
+    tls_site_free(t->site);
     arena_free(t->mem);
 }
 
@@ -342,7 +347,7 @@ status tls_read(struct ctx *cx, struct tls *t, void *p, size_t n, size_t *got)
 
 size_t tls_room(const struct tls *t)
 {
-    size_t left = t->out.n < TLS_OUT_BYTES ? TLS_OUT_BYTES - t->out.n : 0;
+    size_t left = t->out.n < t->out_limit ? t->out_limit - t->out.n : 0;
     return left / RECORD_COST * TLS_RECORD;
 }
 
@@ -402,6 +407,12 @@ void tls_wire_bytes(const struct tls *t, uint64_t *in, uint64_t *out)
 {
     *in = t->wire_in;
     *out = t->wire_out;
+}
+
+void tls_set_out_limit(struct tls *t, size_t bytes)
+{
+    if (bytes < 2 * RECORD_COST) bytes = 2 * RECORD_COST;
+    t->out_limit = bytes < TLS_OUT_BYTES ? bytes : TLS_OUT_BYTES;
 }
 
 void tls_set_rekey(struct tls *t, uint64_t bytes)

@@ -16,7 +16,7 @@ struct tls_site; /* this site's key, certificate and the federation's CA */
  * the CA, or does not fit the key. FORMAT, IO. */
 status tls_site_new(struct ctx *cx, uint32_t party, const char *key_file, const char *cert_file,
                     const char *ca_file, struct tls_site **out);
-void tls_site_free(struct tls_site *s);
+void tls_site_free(struct tls_site *s); /* connections made from it go on */
 void tls_site_freep(struct tls_site **s);
 
 struct tls;
@@ -44,4 +44,6 @@ status tls_flush(struct ctx *cx, struct tls *t, bool *empty);
 bool tls_unsent(const struct tls *t);
 void tls_goodbye(struct tls *t); /* close_notify, as far as the socket takes it */
 void tls_wire_bytes(const struct tls *t, uint64_t *in, uint64_t *out);
+/* Encrypts less ahead, 2 records at least: on a slow link what is encrypted is what control frames wait behind. */
+void tls_set_out_limit(struct tls *t, size_t bytes);
 void tls_set_rekey(struct tls *t, uint64_t bytes); /* tests */

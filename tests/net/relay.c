@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CHUNK = 65536, QUEUE_MAX = 4 << 20 };
+enum { CHUNK = 65536, QUEUE_MAX = 4 << 20, SLOW_QUEUE = 16384, SLOW_CHUNK = 4096 };
 
 struct chunk {
     struct chunk *next;
@@ -24,7 +24,8 @@ struct hop { /* one connection: end 0 is the caller's, end 1 the site's */
     size_t queued[2];
     bool eof[2]; /* nothing more comes from that end */
     bool connected, dead;
-    uint64_t cut_after, bytes;
+    uint64_t cut_after, bytes, rate;
+    uint64_t last_due_ms[2];
     struct loop_timer *timer;
 };
 struct relay {
@@ -33,7 +34,7 @@ struct relay {
     uint16_t port, to;
     struct hop *hops, *dead;
     struct loop_timer *bury;
-    uint64_t cut_after, corrupt_after, delay_ms;
+    uint64_t cut_after, corrupt_after, delay_ms, rate;
     bool stall, refuse;
     size_t connections;
 };
@@ -90,7 +91,9 @@ static void hop_watch(struct hop *h)
         uint64_t now = clock_ms();
         bool due = h->head[e] && h->head[e]->due_ms <= now;
         uint32_t want = 0;
-        if (!h->r->stall && !h->eof[e] && h->connected && h->queued[1 - e] < QUEUE_MAX) want |= EPOLLIN;
+        if (!h->r->stall && !h->eof[e] && h->connected &&
+            h->queued[1 - e] < (h->rate ? SLOW_QUEUE : QUEUE_MAX))
+            want |= EPOLLIN;
         if ((due && !h->r->stall) || (e == 1 && !h->connected)) want |= EPOLLOUT;
         if (want == h->events[e]) continue;
         must(loop_mod(&cx, h->r->loop, h->fd[e], want).code == 0);
@@ -138,7 +141,7 @@ static void hop_read(struct hop *h, int e)
     struct relay *r = h->r;
     struct chunk *c = malloc(sizeof *c);
     must(c);
-    ssize_t k = recv(h->fd[e], c->p, CHUNK, MSG_DONTWAIT);
+    ssize_t k = recv(h->fd[e], c->p, h->rate ? SLOW_CHUNK : CHUNK, MSG_DONTWAIT);
     if (k < 0 && errno == EAGAIN) {
         free(c);
         return;
@@ -156,6 +159,11 @@ static void hop_read(struct hop *h, int e)
     c->due_ms = clock_ms() + r->delay_ms;
     c->n = (size_t)k;
     c->sent = 0;
+    if (h->rate) {
+        if (c->due_ms < h->last_due_ms[e]) c->due_ms = h->last_due_ms[e];
+        c->due_ms += (uint64_t)k * 1000 / h->rate;
+        h->last_due_ms[e] = c->due_ms;
+    }
     h->bytes += (uint64_t)k;
     if (r->corrupt_after && h->bytes > r->corrupt_after) {
         c->p[c->n / 2] ^= 4;
@@ -211,8 +219,17 @@ static void on_accept(struct loop *loop, int listener, uint32_t events, void *ar
     struct sockaddr_in to = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(r->to)};
     connect(b, (struct sockaddr *)&to, sizeof to);
-    *h = (struct hop){
-        .next = r->hops, .r = r, .fd = {a, b}, .events = {0, EPOLLOUT}, .cut_after = r->cut_after};
+    *h = (struct hop){.next = r->hops,
+                      .r = r,
+                      .fd = {a, b},
+                      .events = {0, EPOLLOUT},
+                      .cut_after = r->cut_after,
+                      .rate = r->rate};
+    int small = 16384;
+    if (h->rate) {
+        setsockopt(a, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        setsockopt(b, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    }
     h->tail[0] = &h->head[0];
     h->tail[1] = &h->head[1];
     r->hops = h;
@@ -291,6 +308,11 @@ void relay_refuse(struct relay *r, bool on)
 size_t relay_connections(const struct relay *r)
 {
     return r->connections;
+}
+
+void relay_rate(struct relay *r, uint64_t bytes_per_s)
+{
+    r->rate = bytes_per_s;
 }
 
 size_t relay_open(const struct relay *r)

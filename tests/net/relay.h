@@ -14,5 +14,6 @@ void relay_corrupt_after(struct relay *r, uint64_t bytes); /* one bit of one byt
 void relay_stall(struct relay *r, bool on);                /* swallow nothing, forward nothing */
 void relay_delay(struct relay *r, uint64_t ms);            /* each way */
 void relay_refuse(struct relay *r, bool on);               /* accept and close at once */
+void relay_rate(struct relay *r, uint64_t bytes_per_s);    /* of the next connections, each way; 0: any */
 size_t relay_open(const struct relay *r);                  /* connections that stand now */
 size_t relay_connections(const struct relay *r);           /* so far */

@@ -5,6 +5,7 @@
 #include "relay.h"
 #include "world.h"
 #include "base/secret.h"
+#include "net/node_int.h"
 #include "net/openssl.h"
 #include "net/pki_int.h"
 #include <arpa/inet.h>
@@ -256,6 +257,82 @@ static void both_dial(struct ctx *cx)
     }
 }
 
+/* --- a slow link --- */
+
+struct beat {
+    size_t n;
+    uint64_t from_ms, longest_ms;
+    bool failed;
+};
+
+static void on_beat(void *arg, const struct err *err, const json_t *answer)
+{
+    (void)answer;
+    struct beat *b = arg;
+    uint64_t ms = clock_ms() - b->from_ms;
+    b->failed = b->failed || err;
+    b->n++;
+    if (b->n > 2 && ms > b->longest_ms) b->longest_ms = ms; /* the first ones find the rate */
+}
+
+/* 1 Mbit/s with 20 MB waiting: calls still get through in well below a second. */
+static void slow_link(struct ctx *cx)
+{
+    struct world w;
+    struct beat beat = {0};
+    world_init(&w, cx);
+    struct site *a = world_site(&w, 0, 10000), *b = world_site(&w, 1, 9999);
+    site_peer(a, 9999, 0);
+    site_start(a);
+    struct relay *r = relay_new(w.loop, node_port(a->node));
+    relay_rate(r, 125000);
+    site_peer(b, 10000, relay_port(r));
+    site_start(b);
+    CHECK(world_until_up(&w, b, 10000, 3000));
+    uint8_t *p = calloc(1, 20 << 20);
+    struct message m = make_message(b, "job1", 10000, "a", 0, p, 20 << 20);
+    CHECK_OK(cx, node_send(cx, b->node, &m));
+    free(p);
+    world_run(&w, 1000, NULL, NULL);
+    for (int i = 0; i < 8; i++) {
+        size_t n = beat.n;
+        beat.from_ms = clock_ms();
+        CHECK_OK(cx, node_call(cx, b->node, 10000, "echo", NULL, 10000, on_beat, &beat));
+        while (beat.n == n && clock_ms() - beat.from_ms < 10000)
+            world_run(&w, 5, NULL, NULL);
+    }
+    CHECK(beat.n == 8 && !beat.failed && beat.longest_ms < 1500);
+    fprintf(stderr, "# longest of the calls: %llu ms\n", (unsigned long long)beat.longest_ms);
+    relay_free(r);
+    world_free(&w);
+}
+
+/* --- renewed certificates --- */
+
+static void renewed_certificate(struct ctx *cx)
+{
+    struct world w;
+    world_init(&w, cx);
+    struct relay *r = pair_by_relay(&w, 200);
+    struct site *b = &w.site[1];
+    CHECK(world_until_up(&w, b, 10000, 3000));
+    const char *csr = world_file(&w, "9999.csr"), *crt = b->config.cert_file;
+    struct tls_site *before = b->node->tls;
+    CHECK_OK(cx, pki_ca_init(cx, world_file(&w, "ca2"), "another", 30));
+    CHECK_OK(cx, pki_ca_sign(cx, world_file(&w, "ca2"), csr, 9999, 30, crt));
+    relay_cut(r);
+    world_run(&w, 30, NULL, NULL);
+    CHECK(world_until_up(&w, b, 10000, 3000)); /* the old one goes on */
+    CHECK(b->node->tls == before);
+    CHECK_OK(cx, pki_ca_sign(cx, world_file(&w, "ca"), csr, 9999, 30, crt));
+    relay_cut(r);
+    world_run(&w, 30, NULL, NULL);
+    CHECK(world_until_up(&w, b, 10000, 3000));
+    CHECK(b->node->tls != before);
+    relay_free(r);
+    world_free(&w);
+}
+
 /* --- strangers --- */
 
 static bool error_is_there(void *arg)
@@ -445,5 +522,5 @@ static void other_version(struct ctx *cx)
 }
 
 TEST_MAIN(T(cuts_at_random), T(cuts_within_each_message), T(corrupt_bytes), T(long_way), T(silence_is_found),
-          T(both_dial), T(wrong_ca), T(stranger_party), T(wrong_party_answers), T(own_files_are_checked),
-          T(raw_clients), T(other_version))
+          T(both_dial), T(slow_link), T(renewed_certificate), T(wrong_ca), T(stranger_party),
+          T(wrong_party_answers), T(own_files_are_checked), T(raw_clients), T(other_version))

@@ -86,6 +86,8 @@ static void options(struct ctx *cx)
     CHECK(t->n_rows == 2 && cell_is(t, "x0", 1, "6") && cell_is(t, "x1", 1, "x") && !table_label(t));
     CHECK_OK(cx, import_text(cx, dir, "id\na\n\nb\n\"c\"\n", NULL, &t, &r)); /* ids only */
     CHECK(t->n_rows == 3 && t->n_cols == 0 && id_is(t, 2, "c"));
+    CHECK_OK(cx, import_text(cx, dir, "PAR1\nR\n", NULL, &t, &r)); /* a column may have that name */
+    CHECK(strcmp(t->id_name, "PAR1") == 0);
     CHECK_OK(cx, import_text(cx, dir, "id,big\na,9223372036854775807\nb,9223372036854775808\n", NULL, &t, &r));
     CHECK(table_column(t, "big")->type == COL_F64);
 }
@@ -138,6 +140,8 @@ static const struct {
     {"UTF-8 in header", "id,\xc0\x80\n1,2\n", "column 2 is not UTF-8", ERR_FORMAT, 0, {0}},
     {"UTF-16", "\xff\xfei\0d\0", "is UTF-16", ERR_FORMAT, 6, {0}},
     {"gzip", "\x1f\x8b\x08", "compressed by gzip", ERR_FORMAT, 0, {0}},
+    {"zip", "PK\3\4xy", "a zip or a spreadsheet", ERR_FORMAT, 0, {0}},
+    {"Parquet", "PAR1\x15\4", "is Parquet", ERR_FORMAT, 0, {0}},
     {"NUL", "id,a\n1,2\n2,x\0y\n", "row 2, column 'a': a NUL byte", ERR_FORMAT, 15, {0}},
     {"NUL in header", "id,a\0\n1,2\n", "holds a NUL byte", ERR_FORMAT, 10, {0}},
     {"empty", "", "is empty", ERR_FORMAT, 0, {0}},

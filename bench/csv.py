@@ -12,7 +12,7 @@ size = os.path.getsize(source)
 DUCKDB = """
 import duckdb, json, os, resource, sys, time
 c = duckdb.connect()
-c.execute("set threads=%d" % len(os.sched_getaffinity(0)))
+c.execute("set threads=%d; set enable_progress_bar=false" % len(os.sched_getaffinity(0)))
 t = time.perf_counter()
 c.execute("copy (select * from read_csv('%s')) to '%s' (format parquet)" % (sys.argv[1], sys.argv[2]))
 s = time.perf_counter() - t

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define CLOSE_MS 5000
+
 static bool component_good(const struct job *j, size_t c)
 {
     for (size_t i = 0; i < j->n_tasks; i++)
@@ -58,6 +60,32 @@ static void start_component(struct job *j, size_t c)
         }
 }
 
+static void closed(void *arg, const struct err *err, const json_t *answer)
+{
+    (void)answer;
+    struct job *j = arg;
+    if (err) j->untold = true;
+    if (--j->n_asked == 0 && !j->ended) drive_end(j, RUN_SUCCESS, "", NULL);
+    job_unref(j);
+}
+
+/* Success is success once every party has settled its part: whoever waited for the job finds its model at all
+ * of them. A party that does not answer in time is told later. */
+static void close_job(struct job *j)
+{
+    uint32_t sites[CONF_PARTIES_MAX];
+    size_t n = plan_sites(&j->plan, j->site->set->party, sites);
+    CLEANUP(json_decrefp)
+    json_t *body = json_pack("{s:s,s:s,s:s}", "job", j->row.job, "status", "success", "reason", "");
+    j->closing = true;
+    j->n_asked = n;
+    for (size_t i = 0; i < n; i++) {
+        job_ref(j);
+        site_call(j->site, sites[i], "job.end", body, CLOSE_MS, closed, j);
+    }
+    if (n == 0) drive_end(j, RUN_SUCCESS, "", NULL);
+}
+
 static void schedule(struct job *j)
 {
     size_t running = 0;
@@ -67,7 +95,7 @@ static void schedule(struct job *j)
         all = all && component_good(j, c);
     }
     if (all) {
-        drive_end(j, RUN_SUCCESS, "", NULL);
+        if (!j->closing) close_job(j);
         return;
     }
     for (size_t k = 0; k < j->plan.dsl.n && running < j->plan.conf.task_parallelism; k++) {
@@ -151,6 +179,7 @@ void drive_end(struct job *j, enum run_status st, const char *reason, const stru
     struct site *s = j->site;
     uint32_t sites[CONF_PARTIES_MAX];
     if (j->ended) return;
+    if (j->closing) st = RUN_SUCCESS, reason = "", failed = NULL; /* the others have ended it so already */
     job_ref(j);
     size_t n = plan_sites(&j->plan, s->set->party, sites);
     CLEANUP(json_decrefp)

@@ -73,6 +73,16 @@ status job_new(struct ctx *why, struct site *s, const struct job_row *row, json_
     return OK;
 }
 
+status job_room(struct ctx *cx, const struct site *s)
+{
+    size_t n = 0;
+    for (const struct job *j = s->jobs; j; j = j->next)
+        n += !j->ended;
+    return n < OPEN_JOBS_MAX
+               ? OK
+               : FAIL(cx, LIMIT, "site %u has %zu open jobs, and takes no more", s->set->party, n);
+}
+
 void job_open(struct job *j)
 {
     j->next = j->site->jobs;

@@ -83,6 +83,7 @@ static status check(struct request *rq, const json_t *body)
 {
     const char *id;
     struct plan p = {0};
+    TRY(job_room(&rq->cx, rq->site));
     if (rq->site->stopping) return FAIL(&rq->cx, STATE, "site %u is stopping", rq->site->set->party);
     TRY(body_plan(rq, body, &id, &p));
     return party_check(&rq->cx, rq->site, &p, false);

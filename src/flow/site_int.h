@@ -14,10 +14,11 @@
 #include "table/store.h"
 #include <sys/types.h>
 
-#define REQUEST_MEM (256u << 20) /* cap of one request's arena */
-#define CHECK_MS    10000        /* a party's answer at submit */
-#define GRACE_MS    1000         /* a task that was told to stop is killed then */
-#define ERROR_MAX   2000         /* bytes of a task's or job's error text */
+#define REQUEST_MEM   (256u << 20) /* cap of one request's arena */
+#define CHECK_MS      10000        /* a party's answer at submit */
+#define OPEN_JOBS_MAX 1000
+#define GRACE_MS      1000 /* a task that was told to stop is killed then */
+#define ERROR_MAX     2000 /* bytes of a task's or job's error text */
 
 struct site {
     struct ctx *cx; /* the process's: log, arena of what lives as long as the site */
@@ -110,9 +111,10 @@ struct job {
     struct job_task *tasks; /* every component at every party that runs it, in the DSL's order; only the
                                initiator's site keeps states of tasks that are not local */
     size_t n_tasks;
-    size_t refs; /* calls under way that point here, and task processes */
-    size_t n_creating;
-    bool created; /* all parties have it */
+    size_t refs;          /* calls under way that point here, and task processes */
+    size_t n_asked;       /* answers that are still to come: to job.create, later to job.end */
+    bool created;         /* all parties have it */
+    bool closing, untold; /* all tasks are good: the parties settle; one of them did not answer */
     bool ended;
     struct loop_timer *timer;
     struct loop_timer *changed; /* watchers are told when it fires */
@@ -120,8 +122,9 @@ struct job {
 /* Builds a job from its row and texts; not yet in the site's list, nothing stored. Errors are in cx. */
 status job_new(struct ctx *cx, struct site *s, const struct job_row *row, json_t *dsl, json_t *conf,
                struct job **out);
-void job_open(struct job *j); /* into the site's list; party_end takes it off */
-void job_drop(struct job *j); /* off again: it could not be stored */
+status job_room(struct ctx *cx, const struct site *s); /* LIMIT: OPEN_JOBS_MAX are open */
+void job_open(struct job *j);                          /* into the site's list; party_end takes it off */
+void job_drop(struct job *j);                          /* off again: it could not be stored */
 void job_ref(struct job *j);
 void job_unref(struct job *j);                        /* frees an ended one at the last */
 struct job *job_find(struct site *s, const char *id); /* open ones only; NULL */

@@ -5,13 +5,12 @@
 #include "base/loop.h"
 #include "base/pool.h"
 #include "base/secret.h"
-#include "base/num.h"
 #include "fed/component.h"
 #include "flow/conf.h"
+#include "flow/testseed.h"
 #include "net/pipe.h"
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
@@ -194,20 +193,13 @@ static status open_models(struct ctx *cx, struct proc *p)
     return OK;
 }
 
-/* Only tests have this: with NORN_TEST_SEEDS=1 and NORN_TEST_SEED=n a task's randomness is that of n, its
- * instance's name, its role and party, whatever the job's id. */
-static status test_seed(struct ctx *cx, const struct task *t)
+static status seed_for_tests(struct ctx *cx, const struct task *t)
 {
-    const char *text = getenv("NORN_TEST_SEED"); /* NOLINT(concurrency-mt-unsafe): nobody writes it */
-    const char *who = arena_printf(cx->mem, "%s/%s/%u", t->instance, role_name(t->me.role), t->me.id);
-    uint64_t n, h = 14695981039346656037u; /* FNV-1a */
-    if (!text) return OK;
-    if (!num_parse_u64(text, strlen(text), &n) || !who)
-        return FAIL(cx, ARG, "NORN_TEST_SEED=%.40s, want a number", text);
-    h ^= n;
-    for (const char *c = who; *c; c++)
-        h = (h ^ (uint8_t)*c) * 1099511628211u;
-    return rand_seed_for_tests(cx, h);
+    uint64_t n;
+    bool given;
+    TRY(test_seed(cx, &given, &n));
+    return given ? rand_seed_for_tests(cx, test_seed_of(n, t->instance, role_name(t->me.role), t->me.id))
+                 : OK;
 }
 
 /* ---- what came of it ---- */
@@ -273,7 +265,7 @@ static status run_component(struct ctx *cx, struct proc *p)
     struct task *t = &p->task;
     TRY(open_inputs(cx, p));
     TRY(open_models(cx, p));
-    TRY(test_seed(cx, t));
+    TRY(seed_for_tests(cx, t));
     TRY(t->component->run[t->me.role](cx, t));
     TRY(tell_outputs(cx, p));
     TRY(save_model(cx, p));

@@ -151,7 +151,7 @@ bool csv_i64(const char *s, size_t n, int64_t *out)
 static size_t class_many_plain(const struct csv_cell *c, size_t n, const bool stop[256], enum num_class *widest)
 {
     for (size_t i = 0; i < n; i++) {
-        if (c[i].n == 0 || c[i].n > 16 || stop[(uint8_t)c[i].p[0]]) return i;
+        if (c[i].n == 0 || c[i].n > 32 || stop[(uint8_t)c[i].p[0]]) return i;
         enum num_class k = csv_class(c[i].p, c[i].n);
         if (k == NUM_TEXT) return i;
         *widest = k > *widest ? k : *widest;
@@ -203,12 +203,18 @@ __attribute__((target("avx2,bmi,bmi2"))) static inline bool one_point(const stru
 __attribute__((target("avx2,bmi,bmi2"))) static size_t class_many_avx2(const struct csv_cell *c, size_t n,
                                                                        const bool stop[256], enum num_class *widest)
 {
-    struct sixteen x;
+    const __m256i zero = _mm256_set1_epi8('0'), nine = _mm256_set1_epi8(9);
     bool real = false;
     size_t i = 0;
-    for (; i < n && load_sixteen(&c[i], stop, &x); i++) {
-        if (!x.other) continue;
-        if (!one_point(&x, c[i].p + (c[i].n - x.n))) break;
+    for (; i < n; i++) {
+        const char *s = c[i].p;
+        if (c[i].n - 1 > 31 || stop[(uint8_t)s[0]]) break; /* empty wraps around */
+        size_t sign = (s[0] == '-') | (s[0] == '+'), k = c[i].n - sign;
+        __m256i v = _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)(const void *)(s + sign)), zero);
+        __m256i is_digit = _mm256_cmpeq_epi8(_mm256_min_epu8(v, nine), v);
+        unsigned other = _bzhi_u32(~(unsigned)_mm256_movemask_epi8(is_digit), (unsigned)k);
+        if (!other && k - 1 < 18) continue;
+        if (!other || (other & (other - 1)) || k < 2 || s[sign + _tzcnt_u32(other)] != '.') break;
         real = true;
     }
     enum num_class k = real ? NUM_REAL : i ? NUM_INT : NUM_NONE;
@@ -235,7 +241,10 @@ __attribute__((target("avx2,bmi,bmi2"))) static size_t f64_many_avx2(const struc
 {
     struct sixteen x;
     for (size_t i = 0; i < n; i++) {
-        if (!load_sixteen(&c[i], stop, &x)) return i;
+        if (!load_sixteen(&c[i], stop, &x)) {
+            if (c[i].n < 16 || stop[(uint8_t)c[i].p[0]] || !f64_fast(c[i].p, c[i].n, &out[i])) return i;
+            continue;
+        }
         unsigned point = 0x7f, decimals = 0; /* 0x7f + 1 is -128: no byte lies before it */
         if (x.other) {
             if (!one_point(&x, c[i].p + (c[i].n - x.n))) return i;

@@ -15,9 +15,9 @@ enum num_class csv_class(const char *s, size_t n);
 bool csv_f64(const char *s, size_t n, double *out); /* false: not a number, or out of range */
 bool csv_i64(const char *s, size_t n, int64_t *out);
 
-/* Many cells at once, for as long as they are short plain numbers: digits, one sign in front, one point; at most 16 bytes
- * and a sign. Each returns how many were; the next is for the functions above, or missing, or no number. A cell whose
- * first byte stop marks is left, too (it may be a text that means missing). 17 bytes from p on must be readable. */
+/* Many cells at once, for as long as they are plain numbers: digits, one sign in front, one point, not too long. Each
+ * returns how many were; the next is for the functions above, or missing, or no number. A cell whose first byte stop marks
+ * is left, too (it may be a text that means missing). 40 bytes from p on must be readable. */
 struct csv_cell {
     const char *p;
     size_t n;

@@ -17,7 +17,6 @@ static void begin(struct csv_marks *m, struct state *s, const uint8_t *p, size_t
     *s = (struct state){p, n, 0, SIZE_MAX};
     m->n = m->n_newlines = m->scanned = 0;
     m->in_quote = m->quoted = m->odd_bytes = false;
-    m->quote_at = 0;
     m->bad_quote = SIZE_MAX;
 }
 
@@ -33,7 +32,6 @@ static void on_quote(struct csv_marks *m, struct state *s, size_t i, uint8_t del
     if (!m->in_quote) {
         if (i != s->cell) return;
         m->in_quote = m->quoted = true;
-        m->quote_at = i;
     } else if (i + 1 < s->n && s->p[i + 1] == '"') {
         s->skip = i + 1;
     } else {
@@ -79,6 +77,38 @@ static void slow_block(struct csv_marks *m, struct state *s, struct bits b, size
     }
 }
 
+/* Bit i is the parity of bits 0 to i. */
+static uint64_t parity_up_to(uint64_t x)
+{
+    for (unsigned k = 1; k < 64; k *= 2) x ^= x << k;
+    return x;
+}
+
+/* Quotes as they should be: each opens a cell, closes one before its end, or is one of two inside. Then parity says what
+ * is inside (as simdjson does it: Langdale and Lemire, VLDB Journal 2019), and a pair is a close and an open. Returns false,
+ * having changed nothing, when some quote is none of these: slow_block knows what to do. */
+static bool quoted_block(struct csv_marks *m, struct state *s, struct bits b, size_t base, uint8_t delimiter)
+{
+    uint64_t q = s->skip == base ? b.quote & ~(uint64_t)1 : b.quote;
+    uint64_t inside = parity_up_to(q) ^ (m->in_quote ? ~(uint64_t)0 : 0); /* with the opening quote, without the closing */
+    uint64_t ends = (b.delimiter | b.newline) & ~inside, opens = q & inside, closes = q & ~inside;
+    if (opens & ~(ends << 1 | (uint64_t)(s->cell == base) | closes << 1)) return false;
+    for (uint64_t odd = closes & ~((ends | opens) >> 1); odd; odd &= odd - 1) { /* a line's \r, the block's end, or wrong */
+        size_t next = base + (size_t)__builtin_ctzll(odd) + 1;
+        if (!ends_cell(s, next, delimiter) && !(next == base + 64 && s->p[next] == '"')) return false;
+    }
+    m->quoted |= opens != 0;
+    m->in_quote = inside >> 63;
+    if (closes >> 63 && base + 64 < s->n && s->p[base + 64] == '"') { /* a pair across the border: as slow_block has it */
+        m->in_quote = true;
+        s->skip = base + 64;
+    }
+    m->n_newlines += (size_t)__builtin_popcountll(b.newline & ~inside);
+    if (ends) s->cell = base + 64 - (size_t)__builtin_clzll(ends);
+    for (; ends; ends &= ends - 1) m->pos[m->n++] = (uint32_t)(base + (size_t)__builtin_ctzll(ends));
+    return true;
+}
+
 /* Without quotes: every bit is the end of a cell. Eight are written at a time, wanted or not. */
 static inline __attribute__((always_inline)) void fast_block(struct csv_marks *m, struct state *s, struct bits b,
                                                              size_t base)
@@ -100,10 +130,10 @@ static inline __attribute__((always_inline)) void fast_block(struct csv_marks *m
 static inline __attribute__((always_inline)) void block(struct csv_marks *m, struct state *s, struct bits b,
                                                         size_t base, uint8_t delimiter)
 {
-    if (__builtin_expect(b.quote != 0 || m->in_quote, 0))
-        slow_block(m, s, b, base, delimiter);
-    else
+    if (__builtin_expect(b.quote == 0 && !m->in_quote, 1))
         fast_block(m, s, b, base);
+    else if (!quoted_block(m, s, b, base, delimiter))
+        slow_block(m, s, b, base, delimiter);
 }
 
 /* The last n < 64 bytes, and all bytes where there is no vector unit. */

@@ -17,7 +17,6 @@ struct csv_marks {
     size_t n_newlines; /* among them */
     size_t scanned;    /* bytes looked at: all, or fewer when pos was full */
     bool in_quote;     /* at the end of what was scanned */
-    size_t quote_at;   /* where that quote opened */
     size_t bad_quote;  /* SIZE_MAX, or where text follows a closing quote */
     bool quoted;       /* some cell is quoted */
     bool odd_bytes;    /* NUL or not ASCII */

@@ -72,8 +72,8 @@ status node_call(struct ctx *cx, struct node *n, uint32_t party, const char *met
     const char *text = "";
     size_t method_size = strlen(method);
     if (!method_size || method_size > METHOD_MAX) return FAIL(cx, ARG, "method of %zu bytes", method_size);
-    struct link *l = node_need_link(cx, n, party);
-    if (!l) return (status){cx->err.code};
+    struct link *l;
+    TRY(node_need_link(cx, n, party, &l));
     struct arena_mark mark = arena_mark(cx->mem);
     if (body) TRY(js_text(cx, body, &text));
     size_t size = strlen(text);

@@ -1,5 +1,7 @@
 /* conn.c - one TLS connection: bytes in become frames, waiting frames become bytes. */
 #include "net/node_int.h"
+#include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,7 +35,7 @@ status conn_new(struct ctx *cx, struct node *n, int fd, bool dialled, struct lin
         .n = n, .fd = fd, .dialled = dialled, .link = l, .epoll = EPOLLIN, .opened_ms = clock_ms()};
     c->heard_ms = c->opened_ms;
     c->state = dialled ? CONN_CONNECTING : CONN_TLS;
-    c->record.max = 2 * TLS_RECORD;
+    c->record.max = TLS_RECORD * (size_t)2;
     c->piece = FIRST_PIECE;
     c->rate_ms = c->opened_ms;
     if (dialled) c->epoll = EPOLLOUT;
@@ -90,6 +92,7 @@ void conn_count_wire(struct conn *c)
 void conn_close(struct conn *c, const struct err *why)
 {
     struct node *n = c->n;
+    assert(n);
     if (c->state == CONN_DEAD) return;
     struct err kept = why ? *why : (struct err){0}; /* it may lie in n->cx */
     if (c->tls && !why) tls_goodbye(c->tls);
@@ -355,7 +358,8 @@ static status connected(struct ctx *cx, struct conn *c)
     socklen_t n = sizeof error;
     if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
         return FAIL(cx, IO, "connect to %s: %m", c->address);
-    if (error) return FAIL(cx, IO, "connect to %s: %s", c->address, strerror(error));
+    errno = error;
+    if (error) return FAIL(cx, IO, "connect to %s: %m", c->address);
     watch(c, EPOLLIN);
     if (c->state == CONN_DEAD) return OK;
     return conn_start_tls(cx, c);

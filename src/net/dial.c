@@ -49,8 +49,9 @@ static status listen_at(struct ctx *cx, const struct addrinfo *a, const char *ho
     }
     int error = errno;
     close(fd);
+    errno = error;
     if (error == EADDRINUSE) return FAIL(cx, IO, "port %u of %s is taken by another process", port, host);
-    return FAIL(cx, IO, "listen on %s port %u: %s", host, port, strerror(error));
+    return FAIL(cx, IO, "listen on %s port %u: %m", host, port);
 }
 
 status dial_listen(struct ctx *cx, const char *host, uint16_t port, int *fd, uint16_t *bound)
@@ -64,6 +65,7 @@ status dial_listen(struct ctx *cx, const char *host, uint16_t port, int *fd, uin
     int s = -1;
     TRY(listen_at(cx, a, host, port, &s));
     struct sockaddr_storage name;
+    memset(&name, 0, sizeof name);
     socklen_t n = sizeof name;
     if (getsockname(s, (struct sockaddr *)&name, &n) < 0) {
         close(s);
@@ -161,7 +163,8 @@ static status lookup_start(struct ctx *cx, struct link *l)
     pthread_attr_destroy(&detached);
     if (error) {
         lookup_free(q);
-        return FAIL(cx, IO, "look up %s: %s", l->host, strerror(error));
+        errno = error;
+        return FAIL(cx, IO, "look up %s: %m", l->host);
     }
     l->lookup = q;
     return OK;

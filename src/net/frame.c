@@ -124,7 +124,7 @@ status frame_parse_open(struct ctx *cx, struct bytes body, struct stream_key *ou
 {
     struct reader r = reader_of(body.p, body.n);
     struct stream_key k = {0};
-    uint8_t again;
+    uint8_t again = 0;
     TRY(read_name(cx, &r, "job", sizeof k.job - 1, k.job));
     TRY(read_name(cx, &r, "task", sizeof k.task - 1, k.task));
     TRY(read_party(cx, &r, &k.from));
@@ -216,7 +216,7 @@ static status read_fail(struct ctx *cx, struct reader *r, struct err *out)
 status frame_parse_fail(struct ctx *cx, struct bytes body, struct err *out)
 {
     struct reader r = reader_of(body.p, body.n);
-    struct err e;
+    struct err e = {0};
     TRY(read_fail(cx, &r, &e));
     TRY(reader_end(cx, &r));
     if (!e.code) e.code = ERR_PEER;
@@ -289,7 +289,9 @@ static void put_fail(struct buf *b, const struct err *e)
     char text[sizeof e->msg];
     size_t n = strnlen(e->msg, sizeof e->msg - 1);
     for (size_t i = 0; i < n; i++)
-        text[i] = printable((const uint8_t *)e->msg + i, 1) ? e->msg[i] : ' ';
+        text[i] = e->msg[i];
+    for (size_t i = 0; i < n; i++)
+        if (!printable((const uint8_t *)text + i, 1)) text[i] = ' ';
     buf_u8(b, (uint8_t)e->code);
     buf_blob(b, text, n);
 }

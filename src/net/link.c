@@ -277,9 +277,9 @@ static status on_hello(struct ctx *cx, struct conn *c, struct bytes body)
         snprintf(text, sizeof text, "this site speaks wire versions %d to %d, the peer %u to %u", WIRE_MIN,
                  WIRE_MAX, c->theirs.version_min, c->theirs.version_max);
         struct err ours = cx->err;
-        st = refuse(cx, c, ERR_UNSUPPORTED, text);
+        (void)refuse(cx, c, ERR_UNSUPPORTED, text).code;
         cx->err = ours;
-        return (status){ours.code};
+        return st;
     }
     TRY(st);
     if (c->theirs.party != tls_party(c->tls) || c->theirs.to != n->config.party) {
@@ -358,7 +358,8 @@ void link_lost(struct conn *c, const struct err *why)
         l->state.dialling = false;
     }
     if (was_up) {
-        /* A link that is cut again and again, but has moved something each time, is worth the next try at once. */
+        /* A link that is cut again and again, but has moved something each time, is worth the next try at
+         * once. */
         if (clock_ms() - c->up_ms > STEADY_MS || c->moved) l->failures = 0;
         l->up = NULL;
         l->state.up = false;

@@ -37,18 +37,15 @@ struct link *node_find_link(struct node *n, uint32_t party)
     return NULL;
 }
 
-struct link *node_need_link(struct ctx *cx, struct node *n, uint32_t party)
+status node_need_link(struct ctx *cx, struct node *n, uint32_t party, struct link **out)
 {
-    struct link *l = node_find_link(n, party);
-    if (l) return l;
     char known[200] = "";
     size_t at = 0;
+    *out = node_find_link(n, party);
+    if (*out) return OK;
     for (size_t i = 0; i < n->n_links && at < sizeof known - 16; i++)
         at += (size_t)snprintf(known + at, sizeof known - at, "%s%u", i ? ", " : "", n->links[i].peer.party);
-    status st =
-        FAIL(cx, NOTFOUND, "no party %u among this site's peers (%s)", party, at ? known : "it has none");
-    (void)st;
-    return NULL;
+    return FAIL(cx, NOTFOUND, "no party %u among this site's peers (%s)", party, at ? known : "it has none");
 }
 
 /* --- what is left for the loop's next turn --- */
@@ -137,8 +134,8 @@ static int64_t files_changed_ns(const struct node_config *c)
     return newest;
 }
 
-/* A renewed certificate serves new connections without a restart. While the files do not fit (one is written, the other
- * not yet), the old ones stay. */
+/* A renewed certificate serves new connections without a restart. While the files do not fit (one is written,
+ * the other not yet), the old ones stay. */
 struct tls_site *node_tls(struct node *n)
 {
     const struct node_config *c = &n->config;

@@ -200,7 +200,7 @@ struct node {
 
 /* node.c */
 struct link *node_find_link(struct node *n, uint32_t party);
-struct link *node_need_link(struct ctx *cx, struct node *n, uint32_t party); /* NOTFOUND in cx when NULL */
+status node_need_link(struct ctx *cx, struct node *n, uint32_t party, struct link **out); /* NOTFOUND */
 void node_later(struct node *n); /* soon: offers, pumps, the graveyard */
 size_t key_hash(const struct stream_key *k);
 bool key_equal(const struct stream_key *a, const struct stream_key *b);

@@ -267,6 +267,13 @@ static bool seg_fill(int fd, const uint8_t *p, size_t n)
     return true;
 }
 
+static int take_fd(int *fd)
+{
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
+
 static status seg_new(struct ctx *cx, struct seg *g, const void *p, size_t n, int *fd_out)
 {
     size_t cap = (n + SEG_STEP - 1) / SEG_STEP * SEG_STEP;
@@ -277,8 +284,7 @@ static status seg_new(struct ctx *cx, struct seg *g, const void *p, size_t n, in
     void *m = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (m == MAP_FAILED) return FAIL(cx, NOMEM, "pipe: map %zu bytes: %m", cap);
     *g = (struct seg){.p = m, .cap = cap, .busy = true};
-    *fd_out = fd;
-    fd = -1;
+    *fd_out = take_fd(&fd);
     return OK;
 }
 

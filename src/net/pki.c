@@ -308,7 +308,7 @@ static status fingerprint(struct ctx *cx, X509 *x, const char **out)
     char *hex = NEW(cx, char, 65);
     if (!hex || !X509_digest(x, EVP_sha256(), d, &n)) return FAIL(cx, NOMEM, "fingerprint of a certificate");
     for (unsigned i = 0; i < 32; i++)
-        snprintf(hex + 2 * i, 3, "%02x", d[i]);
+        snprintf(hex + (size_t)2 * i, 3, "%02x", d[i]);
     *out = hex;
     return OK;
 }

@@ -415,7 +415,7 @@ static void on_socket(struct loop *loop, int fd, uint32_t events, void *arg)
 status site_pipe_new(struct ctx *cx, struct loop *l, struct node *n, int fd, const json_t *spec,
                      const struct stream_key *me, const struct site_pipe_events *ev, struct site_pipe **out)
 {
-    const char *text;
+    const char *text = "";
     struct arena *mem = arena_new(0);
     struct site_pipe *p = mem ? arena_alloc(mem, sizeof *p, 16) : NULL;
     if (!p) {

@@ -1,6 +1,7 @@
 /* stream_in.c - messages from another site: put together, kept until the local task takes them, duplicates
  * dropped. */
 #include "net/node_int.h"
+#include <assert.h>
 #include <stdio.h>
 
 struct parcel *parcels_pop(struct parcels *q)
@@ -299,7 +300,9 @@ static void end_message(struct conn *c, struct stream_in *s)
         parcel_free(n, p);
         return;
     }
-    tag_of(s, p->tag)->next = p->seq + 1; /* it is there: begin_message has made it */
+    struct tag_next *t = tag_of(s, p->tag);
+    assert(t); /* begin_message has made it */
+    t->next = p->seq + 1;
     memcpy(s->last_tag, p->tag, sizeof s->last_tag);
     s->last_seq = p->seq;
     bool first = !s->in.head;

@@ -1,5 +1,6 @@
 /* stream_out.c - messages on their way to another site: kept until acknowledged, sent again after a cut. */
 #include "net/node_int.h"
+#include <assert.h>
 #include <stdio.h>
 
 struct stream_out *stream_out_find(struct node *n, const struct stream_key *k)
@@ -92,7 +93,7 @@ static void open_on(struct stream_out *s)
 
 bool stream_out_next(struct conn *c)
 {
-    struct stream_out *s;
+    struct stream_out *s = NULL;
     while ((s = pop_ready(c->link)) && !may_send(s))
         continue;
     if (!s) return false;
@@ -101,7 +102,8 @@ bool stream_out_next(struct conn *c)
     struct data_head d = {.seq = p->seq, .total = p->payload.n, .offset = s->offset};
     memcpy(d.tag, p->tag, sizeof d.tag);
     uint64_t left = p->payload.n - s->offset;
-    uint64_t most = c->piece - FRAME_DATA_HEAD_MAX + TAG_MAX - strlen(d.tag); /* a full frame fills whole records */
+    uint64_t most =
+        c->piece - FRAME_DATA_HEAD_MAX + TAG_MAX - strlen(d.tag); /* a full frame fills whole records */
     if (left > most) left = most;
     if (s->credit < (int64_t)left) left = s->credit > 0 ? (uint64_t)s->credit : 0; /* 0: an empty message */
     d.bytes = (uint32_t)left;
@@ -237,7 +239,8 @@ void stream_out_connected(struct link *l, bool restarted)
     for (struct stream_out *s = l->outs; s; s = next) {
         next = s->next_of_link;
         if (restarted && s->any_acked) breaks(s, ERR_PEER, text);
-        if (restarted) s->touched = false; /* whatever it had of it: all is still here, and goes from the start */
+        if (restarted)
+            s->touched = false; /* whatever it had of it: all is still here, and goes from the start */
         if (s->out.head || s->touched) open_on(s);
     }
 }
@@ -297,8 +300,8 @@ static status find_or_make(struct ctx *cx, struct node *n, const struct stream_k
 {
     struct stream_out *s = stream_out_find(n, k);
     if (!s) {
-        struct link *l = node_need_link(cx, n, k->to.id);
-        if (!l) return (status){cx->err.code};
+        struct link *l;
+        TRY(node_need_link(cx, n, k->to.id, &l));
         if (l->n_out >= STREAMS_MAX) return FAIL(cx, LIMIT, "%zu streams to party %u", l->n_out, k->to.id);
         s = slab_get(&n->out_slab);
         if (!s) return FAIL(cx, NOMEM, "stream");
@@ -342,9 +345,10 @@ static status enqueue(struct ctx *cx, struct stream_out *s, const struct message
 
 static status admit(struct ctx *cx, struct node *n, const struct message *m, struct stream_out **out)
 {
-    struct stream_out *s;
+    struct stream_out *s = NULL;
     TRY(check_message(cx, n, m));
     TRY(find_or_make(cx, n, &m->stream, &s));
+    assert(s);
     if (s->broken.code)
         return err_set(cx, s->broken.code, s->broken.file, s->broken.line, "message %s[%u] to %s %u: %s",
                        m->tag, m->seq, role_name(m->stream.to.role), m->stream.to.id, s->broken.msg);
@@ -361,9 +365,10 @@ static status admit(struct ctx *cx, struct node *n, const struct message *m, str
 
 status node_send(struct ctx *cx, struct node *n, const struct message *m)
 {
-    struct stream_out *s;
+    struct stream_out *s = NULL;
     struct payload payload;
     TRY(admit(cx, n, m, &s));
+    assert(s);
     if (!payload_new(&n->pile, m->payload.n, false, &payload))
         return FAIL(cx, NOMEM, "message %s[%u] of %zu bytes", m->tag, m->seq, m->payload.n);
     if (m->payload.n) memcpy(payload.p, m->payload.p, m->payload.n);
@@ -375,8 +380,9 @@ status node_send(struct ctx *cx, struct node *n, const struct message *m)
 status node_send_lent(struct ctx *cx, struct node *n, const struct message *m,
                       void (*release)(void *arg, const void *p), void *arg)
 {
-    struct stream_out *s;
+    struct stream_out *s = NULL;
     TRY(admit(cx, n, m, &s));
+    assert(s);
     struct payload lent = {
         .p = (uint8_t *)(uintptr_t)m->payload.p, .n = m->payload.n, .release = release, .arg = arg};
     return enqueue(cx, s, m, &lent);
@@ -385,14 +391,14 @@ status node_send_lent(struct ctx *cx, struct node *n, const struct message *m,
 void node_tell_status(struct node *n, const struct stream_key *k, const void *p, size_t bytes)
 {
     struct ctx *cx = &n->cx;
-    struct stream_out *s;
+    struct stream_out *s = NULL;
     if (bytes > STATUS_MAX) return;
     if (k->to.id == n->config.party) {
         stream_in_local_status(n, k, (struct bytes){p, bytes});
         return;
     }
     status st = find_or_make(cx, n, k, &s);
-    if (st.code || !s->link->up || s->broken.code) return;
+    if (st.code || !s || !s->link->up || s->broken.code) return;
     open_on(s);
     frame_put_status(&s->link->up->ctl, s->number, p, bytes);
     node_later(n);

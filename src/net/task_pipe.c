@@ -73,7 +73,8 @@ status task_pipe_open(struct ctx *cx, int fd, struct task_pipe **out)
     p->stop_fd = eventfd(0, EFD_CLOEXEC);
     if (!p->segs_in || p->stop_fd < 0) return FAIL(cx, NOMEM, "pipe to the site");
     int error = pthread_create(&p->watcher, NULL, watch, p);
-    if (error) return FAIL(cx, IO, "pipe to the site: %s", strerror(error));
+    errno = error;
+    if (error) return FAIL(cx, IO, "pipe to the site: %m");
     p->watching = true;
     *out = TAKE(p);
     return OK;

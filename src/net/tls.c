@@ -411,7 +411,7 @@ void tls_wire_bytes(const struct tls *t, uint64_t *in, uint64_t *out)
 
 void tls_set_out_limit(struct tls *t, size_t bytes)
 {
-    if (bytes < 2 * RECORD_COST) bytes = 2 * RECORD_COST;
+    if (bytes < (size_t)2 * RECORD_COST) bytes = (size_t)2 * RECORD_COST;
     t->out_limit = bytes < TLS_OUT_BYTES ? bytes : TLS_OUT_BYTES;
 }
 

@@ -14,7 +14,7 @@ struct arena_mark {
 struct arena *arena_new(size_t cap_bytes); /* 0 = no cap; NULL: out of memory */
 void arena_free(struct arena *a);          /* runs the hooks, newest first; NULL is fine */
 void arena_freep(struct arena **a);
-void arena_reset(struct arena *a);         /* as free, then ready for use again */
+void arena_reset(struct arena *a); /* as free, then ready for use again */
 
 void *arena_alloc(struct arena *a, size_t size, size_t align); /* zeroed; NULL past the cap */
 /* Runs fn(arg) when the arena is freed or reset or rewound past here; false: out of memory. */
@@ -23,9 +23,10 @@ struct arena_mark arena_mark(struct arena *a);
 void arena_rewind(struct arena *a, struct arena_mark m); /* gives back all that came after the mark */
 size_t arena_used(const struct arena *a);
 
-void *arena_alloc_n(struct arena *a, size_t n, size_t size, size_t align); /* NULL on overflow of n * size too */
+void *arena_alloc_n(struct arena *a, size_t n, size_t size,
+                    size_t align); /* NULL on overflow of n * size too */
 /* Zeroed array of n T in cx->mem, 64-byte aligned when 64 bytes or more. NULL past the cap or on overflow. */
-#define NEW(cx, T, n)                                                                                             \
+#define NEW(cx, T, n)                                                                                        \
     ((T *)arena_alloc_n((cx)->mem, (n), sizeof(T), (sizeof(T) * (size_t)(n) >= 64) ? 64 : _Alignof(T)))
 
 /* Strings in the arena; NULL past the cap. */

@@ -15,7 +15,10 @@ static inline struct reader reader_of(const void *p, size_t n)
 {
     return (struct reader){(const uint8_t *)p, (const uint8_t *)p + n};
 }
-static inline size_t reader_left(const struct reader *r) { return (size_t)(r->end - r->p); }
+static inline size_t reader_left(const struct reader *r)
+{
+    return (size_t)(r->end - r->p);
+}
 /* Each: FORMAT "<n> bytes left, want <m>" when short; *out untouched then. */
 status reader_u8(struct ctx *cx, struct reader *r, uint8_t *out);
 status reader_u16(struct ctx *cx, struct reader *r, uint16_t *out);

@@ -3,7 +3,8 @@
 #include "base/bytes.h"
 
 void fd_closep(int *fd);
-status file_read(struct ctx *cx, const char *path, size_t max, struct bytes *out); /* NUL-terminated, in cx->mem */
+status file_read(struct ctx *cx, const char *path, size_t max,
+                 struct bytes *out); /* NUL-terminated, in cx->mem */
 /* Writes path.tmp, fsyncs, renames over path: the old or the new content, never half of it. mode e.g. 0600. */
 status file_write(struct ctx *cx, const char *path, const void *p, size_t n, unsigned mode);
 status file_map(struct ctx *cx, const char *path, struct bytes *out); /* read-only; unmapped with cx->mem */

@@ -11,7 +11,8 @@ typedef void (*loop_fn)(struct loop *l, void *arg);
 status loop_new(struct ctx *cx, struct loop **out);
 void loop_free(struct loop *l);
 void loop_freep(struct loop **l);
-status loop_add(struct ctx *cx, struct loop *l, int fd, uint32_t events, loop_fd_fn fn, void *arg); /* EPOLLIN.. */
+status loop_add(struct ctx *cx, struct loop *l, int fd, uint32_t events, loop_fd_fn fn,
+                void *arg); /* EPOLLIN.. */
 status loop_mod(struct ctx *cx, struct loop *l, int fd, uint32_t events);
 void loop_del(struct loop *l, int fd); /* does not close; safe inside callbacks */
 /* Calls fn once in delay_ms. The handle is dead after it fired or was cancelled. NULL: out of memory. */
@@ -22,6 +23,6 @@ bool loop_post(struct loop *l, loop_fn fn, void *arg);
 /* Runs until loop_stop. loop_stop is safe from any thread and from a signalfd callback. */
 status loop_run(struct ctx *cx, struct loop *l);
 void loop_stop(struct loop *l);
-uint64_t clock_ms(void);   /* monotonic */
-uint64_t clock_us(void);   /* monotonic */
-int64_t wall_ms(void);     /* since 1970 */
+uint64_t clock_ms(void); /* monotonic */
+uint64_t clock_us(void); /* monotonic */
+int64_t wall_ms(void);   /* since 1970 */

@@ -2,8 +2,14 @@
 #pragma once
 #include "base/ctx.h"
 
-static inline bool num_add(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
-static inline bool num_mul(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
+static inline bool num_add(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+static inline bool num_mul(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
 
 /* The whole of s[0..n) must be the number: optional sign, no spaces, no hex. Correctly rounded; "nan", "inf" are
  * refused. false: not a number, or out of range. */

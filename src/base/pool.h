@@ -14,4 +14,7 @@ unsigned pool_threads(const struct pool *p); /* 1 for NULL */
 typedef status (*pool_fn)(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg);
 /* Calls fn for [0,n) in chunks of grain (the last may be shorter). Returns when all have ended. */
 status pool_for(struct ctx *cx, size_t n, size_t grain, pool_fn fn, void *arg);
-static inline size_t pool_chunks(size_t n, size_t grain) { return grain ? n / grain + (n % grain != 0) : 0; }
+static inline size_t pool_chunks(size_t n, size_t grain)
+{
+    return grain ? n / grain + (n % grain != 0) : 0;
+}

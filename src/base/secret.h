@@ -26,7 +26,9 @@ uint64_t prg_u64(struct prg *p);
 /* Starts the stream again at block `index` of 2^32 bytes: independent streams from one seed. */
 void prg_seek(struct prg *p, uint64_t index);
 
-struct shuffle { uint64_t s[4]; }; /* xoshiro256** */
+struct shuffle {
+    uint64_t s[4];
+}; /* xoshiro256** */
 struct shuffle shuffle_new(uint64_t seed);
 uint64_t shuffle_u64(struct shuffle *s);
 uint64_t shuffle_below(struct shuffle *s, uint64_t n); /* unbiased; n > 0 */

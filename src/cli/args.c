@@ -44,10 +44,11 @@ static status fail_unknown(struct ctx *cx, const struct arg_spec *s, const char 
     const char **names = NEW(cx, const char *, s->n + 1), *near = NULL;
     int n = (int)strcspn(text, "=");
     const char *given = arena_strndup(cx->mem, text, (size_t)n);
-    for (size_t i = 0; names && i < s->n; i++) names[i] = s->args[i].name;
+    for (size_t i = 0; names && i < s->n; i++)
+        names[i] = s->args[i].name;
     if (names && given) near = name_nearest(given, names, s->n);
-    return FAIL(cx, ARG, "no option %.*s%s%s%s (see --help)", n > 60 ? 60 : n, text, near ? ", did you mean " : "",
-                near ? near : "", near ? "?" : "");
+    return FAIL(cx, ARG, "no option %.*s%s%s%s (see --help)", n > 60 ? 60 : n, text,
+                near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 static status set_value(struct ctx *cx, const struct arg *a, const char *v, int argc)
@@ -97,7 +98,8 @@ static status set_options(struct ctx *cx, const struct arg_spec *s, int argc, ch
         const struct arg *a = find(s, argv[i], &value);
         if (!a) return fail_unknown(cx, s, argv[i]);
         bool *was = &seen[a - s->args];
-        if (*was && a->kind != ARG_LIST && a->kind != ARG_FLAG) return FAIL(cx, ARG, "%s is given twice", a->name);
+        if (*was && a->kind != ARG_LIST && a->kind != ARG_FLAG)
+            return FAIL(cx, ARG, "%s is given twice", a->name);
         *was = true;
         if (a->kind == ARG_FLAG) continue;
         if (!value && ++i < argc) value = argv[i];

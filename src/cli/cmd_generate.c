@@ -29,7 +29,8 @@ static status set_population(struct ctx *cx, struct generate *g)
 {
     struct population *p = &g->p;
     if (!(g->overlap >= 0 && g->overlap <= 1)) return FAIL(cx, ARG, "--overlap %g: want 0 to 1", g->overlap);
-    *p = (struct population){.n_rows = g->rows, .missing = g->missing, .seed = g->seed, .ids_only = g->ids_only};
+    *p = (struct population){
+        .n_rows = g->rows, .missing = g->missing, .seed = g->seed, .ids_only = g->ids_only};
     p->n_common = (uint64_t)(g->overlap * (double)g->rows + 0.5);
     TRY(count_arg(cx, "--guest-columns", g->guest_columns, &p->guest_columns));
     TRY(count_arg(cx, "--host-columns", g->host_columns, &p->host_columns));
@@ -37,7 +38,8 @@ static status set_population(struct ctx *cx, struct generate *g)
     TRY(count_arg(cx, "--classes", g->classes, &p->n_classes));
     TRY(count_arg(cx, "--id-length", g->id_length, &p->id_length));
     unsigned t = 0;
-    while (t < LEN(tasks) && strcmp(g->task, tasks[t]) != 0) t++;
+    while (t < LEN(tasks) && strcmp(g->task, tasks[t]) != 0)
+        t++;
     if (t == LEN(tasks)) return FAIL(cx, ARG, "--task %.20s: want binary, multi or regression", g->task);
     p->task = (enum population_task)t;
     return population_check(cx, p);
@@ -49,7 +51,8 @@ static status file_of(struct ctx *cx, const struct generate *g, unsigned party, 
            : g->p.n_hosts == 1 ? arena_printf(cx->mem, "%s/host.csv", g->out)
                                : arena_printf(cx->mem, "%s/host_%u.csv", g->out, party);
     if (!*out) return FAIL(cx, NOMEM, "a path");
-    if (!g->replace && file_exists(*out)) return FAIL(cx, EXISTS, "%s is there already; --replace writes over it", *out);
+    if (!g->replace && file_exists(*out))
+        return FAIL(cx, EXISTS, "%s is there already; --replace writes over it", *out);
     return OK;
 }
 
@@ -57,7 +60,8 @@ static status write_files(struct ctx *cx, const struct generate *g, json_t *file
 {
     const char *path;
     TRY(dir_make(cx, g->out, 0755));
-    for (unsigned k = 0; k <= g->p.n_hosts; k++) TRY(file_of(cx, g, k, &path));
+    for (unsigned k = 0; k <= g->p.n_hosts; k++)
+        TRY(file_of(cx, g, k, &path));
     for (unsigned k = 0; k <= g->p.n_hosts; k++) {
         struct data_progress progress;
         TRY(file_of(cx, g, k, &path));
@@ -77,11 +81,12 @@ static status write_files(struct ctx *cx, const struct generate *g, json_t *file
 static json_t *truth(const struct generate *g, json_t *files, double seconds)
 {
     const struct population *p = &g->p;
-    return json_pack("{s:I,s:I,s:f,s:I,s:I,s:I,s:s,s:I,s:f,s:I,s:I,s:b,s:O,s:f}", "rows", (json_int_t)p->n_rows, "common",
-                     (json_int_t)p->n_common, "overlap", g->overlap, "hosts", (json_int_t)p->n_hosts, "guest_columns",
-                     (json_int_t)p->guest_columns, "host_columns", (json_int_t)p->host_columns, "task", g->task, "classes",
-                     (json_int_t)p->n_classes, "missing", p->missing, "seed", (json_int_t)p->seed, "id_length",
-                     (json_int_t)p->id_length, "ids_only", (int)p->ids_only, "files", files, "seconds", seconds);
+    return json_pack(
+        "{s:I,s:I,s:f,s:I,s:I,s:I,s:s,s:I,s:f,s:I,s:I,s:b,s:O,s:f}", "rows", (json_int_t)p->n_rows, "common",
+        (json_int_t)p->n_common, "overlap", g->overlap, "hosts", (json_int_t)p->n_hosts, "guest_columns",
+        (json_int_t)p->guest_columns, "host_columns", (json_int_t)p->host_columns, "task", g->task, "classes",
+        (json_int_t)p->n_classes, "missing", p->missing, "seed", (json_int_t)p->seed, "id_length",
+        (json_int_t)p->id_length, "ids_only", (int)p->ids_only, "files", files, "seconds", seconds);
 }
 
 static status run(struct ctx *cx, struct generate *g, json_t **out)
@@ -103,13 +108,20 @@ static void print(struct ctx *cx, const struct generate *g, const json_t *j)
     json_t *f;
     json_array_foreach(json_object_get(j, "files"), i, f) printf("%s\n", json_string_value(f));
     printf("%s rows each, %s people in common, seed %ju, %.2f s\n", data_count(cx, g->p.n_rows),
-           data_count(cx, g->p.n_common), (uintmax_t)g->p.seed, json_real_value(json_object_get(j, "seconds")));
+           data_count(cx, g->p.n_common), (uintmax_t)g->p.seed,
+           json_real_value(json_object_get(j, "seconds")));
 }
 
 int cmd_generate(struct ctx *cx, int argc, char **argv)
 {
-    struct generate g = {.task = "binary", .rows = 10000, .guest_columns = 10, .host_columns = 20, .hosts = 1, .classes = 3,
-                         .id_length = 16, .overlap = 0.5};
+    struct generate g = {.task = "binary",
+                         .rows = 10000,
+                         .guest_columns = 10,
+                         .host_columns = 20,
+                         .hosts = 1,
+                         .classes = 3,
+                         .id_length = 16,
+                         .overlap = 0.5};
     const char **rest;
     size_t n;
     bool help;
@@ -119,8 +131,10 @@ int cmd_generate(struct ctx *cx, int argc, char **argv)
         {"--guest-columns", ARG_COUNT, &g.guest_columns, "A", "besides id and label (10)", false},
         {"--host-columns", ARG_COUNT, &g.host_columns, "B", "of each host (20)", false},
         {"--hosts", ARG_COUNT, &g.hosts, "K", "how many hosts (1); more: host_1.csv, host_2.csv, ...", false},
-        {"--overlap", ARG_REAL, &g.overlap, "F", "share of a party's people that all parties have (0.5)", false},
-        {"--task", ARG_TEXT, &g.task, "TASK", "what the label is: binary, multi or regression (binary)", false},
+        {"--overlap", ARG_REAL, &g.overlap, "F", "share of a party's people that all parties have (0.5)",
+         false},
+        {"--task", ARG_TEXT, &g.task, "TASK", "what the label is: binary, multi or regression (binary)",
+         false},
         {"--classes", ARG_COUNT, &g.classes, "C", "of a multi label (3)", false},
         {"--missing", ARG_REAL, &g.missing, "F", "share of empty cells (0)", false},
         {"--seed", ARG_COUNT, &g.seed, "S", "another seed, other people (0)", false},
@@ -131,10 +145,15 @@ int cmd_generate(struct ctx *cx, int argc, char **argv)
     };
     const struct arg_spec spec = {
         "generate --out DIR [--rows N] [...]",
-        "Writes CSV files of a guest and hosts about partly the same people, in another order at each. Columns\n"
+        "Writes CSV files of a guest and hosts about partly the same people, in another order at each. "
+        "Columns\n"
         "have known correlations, the label is a known function of columns of all parties that no party can\n"
         "reach alone (docs/formats/table.md). The same seed gives the same bytes on any machine.",
-        "norn generate --out people --rows 100000 --guest-columns 10 --host-columns 20", args, LEN(args), 0, 0};
+        "norn generate --out people --rows 100000 --guest-columns 10 --host-columns 20",
+        args,
+        LEN(args),
+        0,
+        0};
     CLEANUP(json_decrefp) json_t *j = NULL;
     if (args_parse(cx, &spec, argc, argv, &rest, &n, &help).code) return cmd_fail(cx, g.json);
     if (help) return 0;

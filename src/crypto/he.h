@@ -20,18 +20,18 @@ status he_scheme_parse(struct ctx *cx, const char *name, enum he_scheme *out);
 
 struct he_params {
     enum he_scheme scheme;
-    int key_bits;   /* paillier: 2048 or 3072 (1024 and others: ARG); lattice: 0 */
-    size_t n_rows;  /* rows of every batch, 1 to 2^31 */
-    int n_stats;    /* 1 to 8 */
-    int sum_bits;   /* the guest guarantees |sum over any set of rows| < 2^sum_bits, per stat */
+    int key_bits;  /* paillier: 2048 or 3072 (1024 and others: ARG); lattice: 0 */
+    size_t n_rows; /* rows of every batch, 1 to 2^31 */
+    int n_stats;   /* 1 to 8 */
+    int sum_bits;  /* the guest guarantees |sum over any set of rows| < 2^sum_bits, per stat */
 };
 struct he_info {
-    const char *scheme;     /* "lattice", "paillier" */
-    const char *set;        /* named parameter set, docs/security.md: "mlwe-2560-64-v1", "paillier-2048-v1" */
-    int security_bits;      /* 128 for the lattice set, 112 / 128 for paillier 2048 / 3072 */
-    int flood_bits;         /* hiding noise is 2^flood_bits times the noise it hides; 0 = not needed */
-    size_t row_bytes;       /* on the wire, a row */
-    size_t bucket_bytes;    /* on the wire, a returned bucket (average when packed) */
+    const char *scheme;  /* "lattice", "paillier" */
+    const char *set;     /* named parameter set, docs/security.md: "mlwe-2560-64-v1", "paillier-2048-v1" */
+    int security_bits;   /* 128 for the lattice set, 112 / 128 for paillier 2048 / 3072 */
+    int flood_bits;      /* hiding noise is 2^flood_bits times the noise it hides; 0 = not needed */
+    size_t row_bytes;    /* on the wire, a row */
+    size_t bucket_bytes; /* on the wire, a returned bucket (average when packed) */
 };
 /* Largest sum_bits that the scheme decrypts exactly for so many rows and stats. */
 int he_sum_bits_max(enum he_scheme scheme, int key_bits, size_t n_rows, int n_stats);
@@ -49,7 +49,8 @@ status he_guest_public(struct ctx *cx, const struct he_guest *g, struct buf *out
  * LIMIT when the sum of absolute values of a stat reaches 2^sum_bits. Fresh randomness (and secret) each call. */
 status he_guest_encrypt(struct ctx *cx, struct he_guest *g, const int64_t *m, struct buf *out);
 /* Decrypts a host's reply to the latest batch: sums is n_buckets x n_stats. PROTO: malformed or not of this batch. */
-status he_guest_decrypt(struct ctx *cx, struct he_guest *g, struct bytes reply, size_t n_buckets, int64_t *sums);
+status he_guest_decrypt(struct ctx *cx, struct he_guest *g, struct bytes reply, size_t n_buckets,
+                        int64_t *sums);
 
 /* --- host -------------------------------------------------------------------------------------------------- */
 struct he_host;

@@ -14,7 +14,8 @@ static size_t word_distance(const char *a, const char *b)
     size_t row[3][64];
     size_t n = strlen(a), m = strlen(b);
     if (n > 62 || m > 62) return 1000;
-    for (size_t j = 0; j <= m; j++) row[0][j] = j;
+    for (size_t j = 0; j <= m; j++)
+        row[0][j] = j;
     size_t *before = row[2], *prev = row[0], *cur = row[1];
     for (size_t i = 1; i <= n; i++) {
         cur[0] = i;
@@ -60,15 +61,16 @@ struct check {
     const char *instance;
 };
 
-#define REFUSE(cx, k, code, path, ...)                                                                            \
-    FAIL(cx, code, "%s (%s): parameter %s%s", (k)->instance, (k)->c->module, (path),                              \
+#define REFUSE(cx, k, code, path, ...)                                                                       \
+    FAIL(cx, code, "%s (%s): parameter %s%s", (k)->instance, (k)->c->module, (path),                         \
          arena_printf((cx)->mem, __VA_ARGS__) ?: "")
 
 static const char *type_name(enum param_type t)
 {
     static const char *const name[] = {
-        [PARAM_BOOL] = "true or false", [PARAM_INT] = "an integer", [PARAM_NUM] = "a number", [PARAM_STR] = "a text",
-        [PARAM_LIST] = "a list",        [PARAM_MAP] = "an object",  [PARAM_ANY] = "anything",
+        [PARAM_BOOL] = "true or false", [PARAM_INT] = "an integer", [PARAM_NUM] = "a number",
+        [PARAM_STR] = "a text",         [PARAM_LIST] = "a list",    [PARAM_MAP] = "an object",
+        [PARAM_ANY] = "anything",
     };
     return name[t];
 }
@@ -76,13 +78,20 @@ static const char *type_name(enum param_type t)
 static bool type_fits(enum param_type t, const json_t *v)
 {
     switch (t) {
-    case PARAM_BOOL: return json_is_boolean(v);
-    case PARAM_INT: return json_is_integer(v);
-    case PARAM_NUM: return json_is_number(v);
-    case PARAM_STR: return json_is_string(v);
-    case PARAM_LIST: return json_is_array(v);
-    case PARAM_MAP: return json_is_object(v);
-    case PARAM_ANY: return true;
+    case PARAM_BOOL:
+        return json_is_boolean(v);
+    case PARAM_INT:
+        return json_is_integer(v);
+    case PARAM_NUM:
+        return json_is_number(v);
+    case PARAM_STR:
+        return json_is_string(v);
+    case PARAM_LIST:
+        return json_is_array(v);
+    case PARAM_MAP:
+        return json_is_object(v);
+    case PARAM_ANY:
+        return true;
     }
     return false;
 }
@@ -101,11 +110,13 @@ static const char *show(struct ctx *cx, const json_t *v)
 static bool same_value(const json_t *a, const json_t *b)
 {
     if (json_is_number(a) && json_is_number(b)) return json_number_value(a) == json_number_value(b);
-    if (json_is_string(a) && json_is_string(b)) return strcasecmp(json_string_value(a), json_string_value(b)) == 0;
+    if (json_is_string(a) && json_is_string(b))
+        return strcasecmp(json_string_value(a), json_string_value(b)) == 0;
     return json_equal(a, b);
 }
 
-static status check_choice(struct ctx *cx, const struct check *k, const struct param *p, const char *given, json_t **out)
+static status check_choice(struct ctx *cx, const struct check *k, const struct param *p, const char *given,
+                           json_t **out)
 {
     for (const char *at = p->choices; *at;) {
         size_t n = strcspn(at, "|");
@@ -119,7 +130,8 @@ static status check_choice(struct ctx *cx, const struct check *k, const struct p
 }
 
 /* *out: a new reference to the value as the component will see it. */
-static status check_value(struct ctx *cx, const struct check *k, const struct param *p, json_t *given, json_t **out)
+static status check_value(struct ctx *cx, const struct check *k, const struct param *p, json_t *given,
+                          json_t **out)
 {
     if (json_is_null(given) && p->nullable) {
         *out = json_null();
@@ -133,7 +145,8 @@ static status check_value(struct ctx *cx, const struct check *k, const struct pa
     if ((p->type == PARAM_INT || p->type == PARAM_NUM) && (p->min != 0 || p->max != 0)) {
         double x = json_number_value(given);
         if (x < p->min || x > p->max)
-            return REFUSE(cx, k, ARG, p->path, " is %s, want %.10g to %.10g", show(cx, given), p->min, p->max);
+            return REFUSE(cx, k, ARG, p->path, " is %s, want %.10g to %.10g", show(cx, given), p->min,
+                          p->max);
     }
     if (p->type == PARAM_STR && p->choices) return check_choice(cx, k, p, json_string_value(given), out);
     *out = json_deep_copy(given);
@@ -144,13 +157,16 @@ static status default_value(struct ctx *cx, const struct check *k, const struct 
 {
     json_error_t e;
     *out = json_loads(p->def, JSON_DECODE_ANY, &e);
-    if (!*out) return FAIL(cx, INTERNAL, "%s: the default of %s is not JSON: %s", k->c->module, p->path, e.text);
+    if (!*out)
+        return FAIL(cx, INTERNAL, "%s: the default of %s is not JSON: %s", k->c->module, p->path, e.text);
     return OK;
 }
 
-static status refuse_unbuilt(struct ctx *cx, const struct check *k, const struct param *p, const json_t *given)
+static status refuse_unbuilt(struct ctx *cx, const struct check *k, const struct param *p,
+                             const json_t *given)
 {
-    return REFUSE(cx, k, UNSUPPORTED, p->path, " is %s: %s; only the default %s is accepted. %s", show(cx, given),
+    return REFUSE(cx, k, UNSUPPORTED, p->path, " is %s: %s; only the default %s is accepted. %s",
+                  show(cx, given),
                   p->state == PARAM_UNBUILT ? "norn has not built this" : "deprecated by FATE", p->def,
                   p->text ? p->text : "");
 }
@@ -180,8 +196,8 @@ static status refuse_unknown(struct ctx *cx, const struct check *k, const json_t
         if (known) continue;
         if (!folder) {
             const char *near = nearest(k->c, path);
-            return REFUSE(cx, k, ARG, path, " is unknown%s%s%s", near ? ", did you mean " : "", near ? near : "",
-                          near ? "?" : "");
+            return REFUSE(cx, k, ARG, path, " is unknown%s%s%s", near ? ", did you mean " : "",
+                          near ? near : "", near ? "?" : "");
         }
         if (json_is_null(v)) continue; /* FATE's clients send null for "all defaults" */
         if (!json_is_object(v)) return REFUSE(cx, k, ARG, path, " is %s, want an object", show(cx, v));
@@ -215,10 +231,14 @@ static status fill(struct ctx *cx, const struct check *k, const json_t *given, j
         json_t *v = NULL, *at = given ? js_at(given, p->path) : NULL;
         CLEANUP(json_decrefp) json_t *def = NULL;
         TRY(default_value(cx, k, p, &def));
-        if (!at) v = json_incref(def);
-        else if (p->state != PARAM_BUILT && !same_value(at, def)) return refuse_unbuilt(cx, k, p, at);
-        else if (p->state != PARAM_BUILT) v = json_incref(def);
-        else TRY(check_value(cx, k, p, at, &v));
+        if (!at)
+            v = json_incref(def);
+        else if (p->state != PARAM_BUILT && !same_value(at, def))
+            return refuse_unbuilt(cx, k, p, at);
+        else if (p->state != PARAM_BUILT)
+            v = json_incref(def);
+        else
+            TRY(check_value(cx, k, p, at, &v));
         TRY(put(cx, out, p->path, v));
     }
     return OK;
@@ -230,7 +250,8 @@ status component_params(struct ctx *cx, const struct component *c, const char *i
     struct check k = {c, instance};
     if (json_is_null(params)) params = NULL;
     if (params && !json_is_object(params))
-        return FAIL(cx, ARG, "%s (%s): the parameters are %s, want an object", instance, c->module, show(cx, params));
+        return FAIL(cx, ARG, "%s (%s): the parameters are %s, want an object", instance, c->module,
+                    show(cx, params));
     if (params) TRY(refuse_unknown(cx, &k, params, ""));
     CLEANUP(json_decrefp) json_t *all = json_object();
     if (!all) return FAIL(cx, NOMEM, "parameters");
@@ -249,10 +270,22 @@ const json_t *task_json(const struct task *t, const char *path)
     return v;
 }
 
-bool task_bool(const struct task *t, const char *path) { return json_is_true(task_json(t, path)); }
-int64_t task_int(const struct task *t, const char *path) { return (int64_t)json_integer_value(task_json(t, path)); }
-double task_num(const struct task *t, const char *path) { return json_number_value(task_json(t, path)); }
-const char *task_str(const struct task *t, const char *path) { return json_string_value(task_json(t, path)); }
+bool task_bool(const struct task *t, const char *path)
+{
+    return json_is_true(task_json(t, path));
+}
+int64_t task_int(const struct task *t, const char *path)
+{
+    return (int64_t)json_integer_value(task_json(t, path));
+}
+double task_num(const struct task *t, const char *path)
+{
+    return json_number_value(task_json(t, path));
+}
+const char *task_str(const struct task *t, const char *path)
+{
+    return json_string_value(task_json(t, path));
+}
 
 const struct table *task_input(const struct task *t, const char *key)
 {
@@ -271,17 +304,22 @@ const struct model_part *task_model(const struct task *t)
 status task_output_path(struct ctx *cx, const struct task *t, size_t i, const char **path)
 {
     const char *name = NULL;
-    for (size_t k = 0; t->out_data_names && t->out_data_names[k] && k <= i; k++) name = k == i ? t->out_data_names[k] : NULL;
-    if (name) *path = arena_printf(cx->mem, "%s/%s", t->out_dir, name);
-    else if (i == 0) *path = arena_printf(cx->mem, "%s/data", t->out_dir);
-    else *path = arena_printf(cx->mem, "%s/data_%zu", t->out_dir, i);
+    for (size_t k = 0; t->out_data_names && t->out_data_names[k] && k <= i; k++)
+        name = k == i ? t->out_data_names[k] : NULL;
+    if (name)
+        *path = arena_printf(cx->mem, "%s/%s", t->out_dir, name);
+    else if (i == 0)
+        *path = arena_printf(cx->mem, "%s/data", t->out_dir);
+    else
+        *path = arena_printf(cx->mem, "%s/data_%zu", t->out_dir, i);
     return *path ? OK : FAIL(cx, NOMEM, "an output path");
 }
 
 size_t task_n(const struct task *t, enum role role)
 {
     size_t n = 0;
-    for (size_t i = 0; i < t->n_parties; i++) n += t->parties[i].role == role;
+    for (size_t i = 0; i < t->n_parties; i++)
+        n += t->parties[i].role == role;
     return n;
 }
 

@@ -16,24 +16,25 @@ enum param_state {
     PARAM_DEPRECATED, /* FATE accepts and ignores it: refused unless default, too, naming what replaces it */
 };
 struct param {
-    const char *path;       /* "tree_param.max_depth" */
+    const char *path; /* "tree_param.max_depth" */
     enum param_type type;
-    bool nullable;          /* null is a value */
-    const char *def;        /* default as JSON text: "3", "\"dense\"", "null" */
-    const char *choices;    /* PARAM_STR: "dense|sparse|tag", compared without case; NULL = free */
-    double min, max;        /* PARAM_INT, PARAM_NUM: inclusive bounds; both 0 = none */
+    bool nullable;       /* null is a value */
+    const char *def;     /* default as JSON text: "3", "\"dense\"", "null" */
+    const char *choices; /* PARAM_STR: "dense|sparse|tag", compared without case; NULL = free */
+    double min, max;     /* PARAM_INT, PARAM_NUM: inclusive bounds; both 0 = none */
     enum param_state state;
-    const char *text;       /* what it does, one sentence; for PARAM_UNBUILT / DEPRECATED: what to do instead */
+    const char *text; /* what it does, one sentence; for PARAM_UNBUILT / DEPRECATED: what to do instead */
 };
 
 struct task;
 struct component {
-    const char *module;            /* FATE's name: "HeteroSecureBoost" */
+    const char *module; /* FATE's name: "HeteroSecureBoost" */
     const char *text;
     const struct param *params;
     size_t n_params;
-    const char *const *data_in;    /* input.data keys it takes, NULL-terminated; NULL = none */
-    const char *const *required_in; /* at least one of these keys must be given (and: each list of alternatives "a|b") */
+    const char *const *data_in; /* input.data keys it takes, NULL-terminated; NULL = none */
+    const char *const
+        *required_in; /* at least one of these keys must be given (and: each list of alternatives "a|b") */
     bool takes_model, gives_data, gives_model;
     /* One function per role; NULL: no task at that role. */
     status (*run[ROLE_COUNT])(struct ctx *cx, struct task *t);
@@ -70,9 +71,10 @@ struct task {
     const char *job, *instance; /* "2026...", "hetero_secure_boost_0" */
     const struct component *component;
     struct party me;
-    struct party parties[TASK_PARTIES_MAX]; /* all of the job, guests first, then hosts, arbiters; in the conf's order */
+    struct party parties
+        [TASK_PARTIES_MAX]; /* all of the job, guests first, then hosts, arbiters; in the conf's order */
     size_t n_parties;
-    json_t *params;           /* complete */
+    json_t *params; /* complete */
     struct channel *channel;
     const struct task_input *inputs;
     size_t n_inputs;
@@ -80,9 +82,9 @@ struct task {
     size_t n_models;
     const struct tracker_ops *tracker;
     void *tracker_self;
-    const char *out_dir;      /* fresh folder: output tables go to out_dir/<name>, see task_output_path */
+    const char *out_dir; /* fresh folder: output tables go to out_dir/<name>, see task_output_path */
     const char *const *out_data_names; /* what the DSL calls the outputs, by position; NULL-terminated */
-    uint64_t seed;            /* of this job, the same at every party: for sampling that all must agree on */
+    uint64_t seed; /* of this job, the same at every party: for sampling that all must agree on */
     /* Filled by the component: */
     struct model_part *model_out; /* NULL: none */
 };
@@ -101,8 +103,8 @@ status task_output_path(struct ctx *cx, const struct task *t, size_t i, const ch
 /* The k-th party of a role, and how many there are. */
 size_t task_n(const struct task *t, enum role role);
 struct party task_party(const struct task *t, enum role role, size_t k);
-static inline status task_metric(struct ctx *cx, struct task *t, const char *ns, const char *name, const json_t *meta,
-                                 const json_t *points)
+static inline status task_metric(struct ctx *cx, struct task *t, const char *ns, const char *name,
+                                 const json_t *meta, const json_t *points)
 {
     return t->tracker->metric(cx, t->tracker_self, ns, name, meta, points);
 }

@@ -6,7 +6,7 @@ extern const struct component component_reader, component_data_transform, compon
     component_hetero_secureboost, component_evaluation, component_secure_add;
 
 static const struct component *const all[] = {
-    &component_reader,   &component_data_transform, &component_intersection, &component_hetero_secureboost,
+    &component_reader,     &component_data_transform, &component_intersection, &component_hetero_secureboost,
     &component_evaluation, &component_secure_add,
 };
 

@@ -24,13 +24,24 @@ struct bin_params {
 struct bins {
     size_t n_features;
     bool use_missing, zero_as_missing;
-    const uint32_t *split_at;  /* n_features + 1: feature f's edges are split[split_at[f] .. split_at[f + 1]) */
+    const uint32_t
+        *split_at; /* n_features + 1: feature f's edges are split[split_at[f] .. split_at[f + 1]) */
     const double *split;
-    const uint32_t *bucket_at; /* n_features + 1: f's buckets in a node's flat histogram, the missing one last */
+    const uint32_t
+        *bucket_at; /* n_features + 1: f's buckets in a node's flat histogram, the missing one last */
 };
-static inline uint32_t bins_splits(const struct bins *b, size_t f) { return b->split_at[f + 1] - b->split_at[f]; }
-static inline uint32_t bins_buckets(const struct bins *b, size_t f) { return b->bucket_at[f + 1] - b->bucket_at[f]; }
-static inline size_t bins_total(const struct bins *b) { return b->bucket_at[b->n_features]; }
+static inline uint32_t bins_splits(const struct bins *b, size_t f)
+{
+    return b->split_at[f + 1] - b->split_at[f];
+}
+static inline uint32_t bins_buckets(const struct bins *b, size_t f)
+{
+    return b->bucket_at[f + 1] - b->bucket_at[f];
+}
+static inline size_t bins_total(const struct bins *b)
+{
+    return b->bucket_at[b->n_features];
+}
 
 /* A matrix of bucket indices, column by column. */
 struct binned {
@@ -40,7 +51,8 @@ struct binned {
 };
 
 /* Where the numbers come from: rows [begin, end) of feature f as doubles, NaN = missing. Called from pool threads. */
-typedef status (*bin_read_fn)(struct ctx *cx, const void *src, size_t f, size_t begin, size_t end, double *out);
+typedef status (*bin_read_fn)(struct ctx *cx, const void *src, size_t f, size_t begin, size_t end,
+                              double *out);
 struct bin_source {
     size_t n_rows, n_features;
     bin_read_fn read;
@@ -55,10 +67,11 @@ status bin_source_matrix(struct ctx *cx, const double *x, size_t n_rows, size_t 
 
 /* Edges of every feature. ARG: bound of max_bins; no rows; or missing cells without use_missing, naming the column and
  * how many. A feature that is wholly missing has one edge, 0. Memory beside the result: one column per thread. */
-status bins_fit(struct ctx *cx, const struct bin_source *s, const struct bin_params *p, const struct bins **out);
+status bins_fit(struct ctx *cx, const struct bin_source *s, const struct bin_params *p,
+                const struct bins **out);
 /* Given edges (of a loaded model): split_at and split as in struct bins, copied. FORMAT when they are not ascending. */
-status bins_make(struct ctx *cx, size_t n_features, const uint32_t *split_at, const double *split, bool use_missing,
-                 bool zero_as_missing, const struct bins **out);
+status bins_make(struct ctx *cx, size_t n_features, const uint32_t *split_at, const double *split,
+                 bool use_missing, bool zero_as_missing, const struct bins **out);
 /* Bucket indices under b. ARG when the number of features differs, or as in bins_fit for missing cells. */
 status bins_apply(struct ctx *cx, const struct bins *b, const struct bin_source *s, struct binned *out);
 /* Bucket of one value of feature f (NaN = missing; without use_missing it falls in the last bucket). */

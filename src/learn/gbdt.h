@@ -16,7 +16,12 @@
 enum gbdt_loss {
     GBDT_LOGISTIC, /* cross_entropy, two classes */
     GBDT_SOFTMAX,  /* cross_entropy, n_classes > 2: one tree per class and round */
-    GBDT_LSE, GBDT_LAE, GBDT_HUBER, GBDT_FAIR, GBDT_TWEEDIE, GBDT_LOG_COSH
+    GBDT_LSE,
+    GBDT_LAE,
+    GBDT_HUBER,
+    GBDT_FAIR,
+    GBDT_TWEEDIE,
+    GBDT_LOG_COSH
 };
 struct gbdt_objective {
     enum gbdt_loss loss;
@@ -24,18 +29,20 @@ struct gbdt_objective {
     unsigned n_classes; /* 2 for GBDT_LOGISTIC, k for GBDT_SOFTMAX, else 1 */
 };
 /* name: FATE's objective ("cross_entropy", "lse", ...). ARG: unknown name, missing or bad param, bound of n_classes. */
-status gbdt_objective_make(struct ctx *cx, const char *name, const double *params, size_t n_params, unsigned n_classes,
-                           struct gbdt_objective *out);
+status gbdt_objective_make(struct ctx *cx, const char *name, const double *params, size_t n_params,
+                           unsigned n_classes, struct gbdt_objective *out);
 static inline unsigned gbdt_dim(const struct gbdt_objective *o)
 {
     return o->loss == GBDT_SOFTMAX ? o->n_classes : 1;
 }
 /* y: class index as a double, or the target. score, init, out: gbdt_dim values per row, row-major. */
-status gbdt_check_labels(struct ctx *cx, const struct gbdt_objective *o, const double *y, size_t n); /* ARG names row */
-status gbdt_init_score(struct ctx *cx, const struct gbdt_objective *o, const double *y, size_t n, double *init);
+status gbdt_check_labels(struct ctx *cx, const struct gbdt_objective *o, const double *y,
+                         size_t n); /* ARG names row */
+status gbdt_init_score(struct ctx *cx, const struct gbdt_objective *o, const double *y, size_t n,
+                       double *init);
 /* g and h of tree `k` of the round for each row (n of them). */
-status gbdt_gradient(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score, size_t n,
-                     unsigned k, double *g, double *h);
+status gbdt_gradient(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score,
+                     size_t n, unsigned k, double *g, double *h);
 /* Mean loss over rows (weighted when weight is not NULL), as FATE reports it; fixed order of summation. */
 status gbdt_mean_loss(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score,
                       const double *weight, size_t n, double *out);
@@ -58,16 +65,17 @@ void gh_quantise(struct fixed_scale s, const double *g, const double *h, size_t 
 
 /* ---- trees ---- */
 struct tree_node {
-    int32_t id;          /* its index; children have larger ids, level by level, left before right (FATE's numbers) */
+    int32_t id; /* its index; children have larger ids, level by level, left before right (FATE's numbers) */
     int32_t parent, left, right; /* -1 = none */
-    int32_t party;       /* 0 = own columns, p > 0 = the p-th peer; of a leaf: 0 */
-    uint32_t feature;    /* own: column; a peer's: a handle of the peer's choosing */
-    uint32_t bin;        /* own: left = bucket <= bin; a peer's: part of its handle */
-    double split;        /* own: left = value <= split; a peer's: 0 */
-    bool missing_left;   /* own: where missing cells go */
+    int32_t party;               /* 0 = own columns, p > 0 = the p-th peer; of a leaf: 0 */
+    uint32_t feature;            /* own: column; a peer's: a handle of the peer's choosing */
+    uint32_t bin;                /* own: left = bucket <= bin; a peer's: part of its handle */
+    double split;                /* own: left = value <= split; a peer's: 0 */
+    bool missing_left;           /* own: where missing cells go */
     bool is_leaf;
-    double weight;       /* -G / (H + l2), without the learning rate; of an inner node: what it would be as a leaf */
-    double gain;         /* of the split; 0 at a leaf */
+    double
+        weight;  /* -G / (H + l2), without the learning rate; of an inner node: what it would be as a leaf */
+    double gain; /* of the split; 0 at a leaf */
     double sum_g, sum_h; /* unrounded */
     uint64_t cover;      /* rows that trained this node */
 };
@@ -78,14 +86,14 @@ struct tree {
 struct ensemble {
     struct gbdt_objective objective;
     double learning_rate;
-    unsigned dim;         /* trees per round */
-    size_t n_trees;       /* rounds * dim; tree r * dim + k is class k's of round r */
+    unsigned dim;   /* trees per round */
+    size_t n_trees; /* rounds * dim; tree r * dim + k is class k's of round r */
     const struct tree *trees;
     const double *init;   /* dim */
     const double *losses; /* n_rounds, training loss after each round */
     size_t n_rounds;
-    size_t best_round;    /* 0-based; = n_rounds - 1 unless on_round said otherwise */
-    bool converged;       /* n_iter_no_change stopped it */
+    size_t best_round; /* 0-based; = n_rounds - 1 unless on_round said otherwise */
+    bool converged;    /* n_iter_no_change stopped it */
 };
 /* Leaf of the own-columns tree for raw values x[0..n_features), NaN = missing; zero_as_missing as in training.
  * The tree must have no node of a peer. */
@@ -93,8 +101,8 @@ int32_t tree_find(const struct tree *t, const double *x, bool zero_as_missing);
 /* Leaf per row of a binned matrix (made with the training edges). */
 status tree_route(struct ctx *cx, const struct tree *t, const struct binned *b, int32_t *leaf);
 /* score (n x dim) = init + rate * sum of leaf weights of the first n_rounds rounds (0 = all), for raw rows. */
-status ensemble_score(struct ctx *cx, const struct ensemble *e, const struct bin_source *rows, bool zero_as_missing,
-                      size_t n_rounds, double *score);
+status ensemble_score(struct ctx *cx, const struct ensemble *e, const struct bin_source *rows,
+                      bool zero_as_missing, size_t n_rounds, double *score);
 
 struct importance {
     int32_t party;
@@ -115,14 +123,14 @@ struct gbdt_tree_params {
 };
 /* The best split of a node so far. Compare by split_offer only: it is what fixes ties. */
 struct split {
-    int32_t party;     /* -1 = none yet */
+    int32_t party; /* -1 = none yet */
     uint32_t feature, bin;
     bool missing_left;
     double gain;
     int64_t left_g, left_h; /* integer sums of the left child */
     uint64_t left_n;        /* rows of the left child; 0 when the party did not say */
 };
-struct split_total {        /* of the node */
+struct split_total { /* of the node */
     int64_t g, h;
     uint64_t n;
 };
@@ -134,14 +142,14 @@ double leaf_weight(const struct gbdt_tree_params *p, double g, double h);
 /* Takes the candidate when it is allowed (children's weight; children's rows when cand_n > 0: both >= min_leaf_node) and
  * its gain is above best->gain + 1e-8: of equal gains the first offered stays. cand_n 0: rows unknown, checked by the
  * party that sent the sum. */
-void split_offer(const struct gbdt_tree_params *p, struct fixed_scale s, const struct split_total *node, int32_t party,
-                 uint32_t feature, uint32_t bin, bool missing_left, int64_t left_g, int64_t left_h, uint64_t left_n,
-                 struct split *best);
+void split_offer(const struct gbdt_tree_params *p, struct fixed_scale s, const struct split_total *node,
+                 int32_t party, uint32_t feature, uint32_t bin, bool missing_left, int64_t left_g,
+                 int64_t left_h, uint64_t left_n, struct split *best);
 /* All cuts of one feature in FATE's order: by bin ascending; at each, missing to the right, then to the left.
  * bucket: n_splits sums, not cumulative, then the missing bucket when use_missing; count: rows per bucket or NULL. */
-void split_scan(const struct gbdt_tree_params *p, struct fixed_scale s, const struct split_total *node, int32_t party,
-                uint32_t feature, const struct gh *bucket, const uint32_t *count, uint32_t n_splits, bool use_missing,
-                struct split *best);
+void split_scan(const struct gbdt_tree_params *p, struct fixed_scale s, const struct split_total *node,
+                int32_t party, uint32_t feature, const struct gh *bucket, const uint32_t *count,
+                uint32_t n_splits, bool use_missing, struct split *best);
 /* Of a node's bests per party: own stays unless a peer's gain is above own + 1e-8; of peers, a later one only when above
  * the earlier + 1e-8. bests[0] = own. */
 struct split split_choose(const struct gbdt_tree_params *p, const struct split *bests, size_t n);
@@ -151,8 +159,8 @@ struct split split_choose(const struct gbdt_tree_params *p, const struct split *
 status hist_build(struct ctx *cx, const struct binned *b, const bool *feature_on, const struct gh *gh,
                   const uint32_t *rows, size_t n, struct gh *hist, uint32_t *count);
 /* child = parent - sibling, in place of parent. */
-void hist_subtract(struct gh *parent, uint32_t *parent_count, const struct gh *sibling, const uint32_t *sibling_count,
-                   size_t n);
+void hist_subtract(struct gh *parent, uint32_t *parent_count, const struct gh *sibling,
+                   const uint32_t *sibling_count, size_t n);
 
 /* ---- growth ---- */
 /* One level of one tree. Rows are grouped by node: rows[begin .. begin + n_all), of which the first n train the tree
@@ -160,7 +168,7 @@ void hist_subtract(struct gh *parent, uint32_t *parent_count, const struct gh *s
 struct level_node {
     int32_t id, parent, sibling; /* -1 at the root */
     bool is_left;
-    bool build;          /* histograms: compute this one; the other of a pair is parent - this (root: build) */
+    bool build; /* histograms: compute this one; the other of a pair is parent - this (root: build) */
     size_t begin, n, n_all;
     struct split_total total;
 };
@@ -172,13 +180,13 @@ struct level {
     size_t n_nodes;
     const struct level_node *nodes;
     const uint32_t *rows;
-    size_t n_rows;  /* all rows of these nodes */
+    size_t n_rows; /* all rows of these nodes */
 };
 /* The other parties. Calls come in this order: tree_begin, (level_begin, level_splits, level_route)*, tree_end; then,
  * when there is validation data, valid_leaves; round_end after the trees of a round. */
 struct gbdt_peers {
     void *self;
-    unsigned n;  /* peers: 1..31; party numbers in splits are 1..n */
+    unsigned n; /* peers: 1..31; party numbers in splits are 1..n */
     /* gh: of all n_rows; only rows[0..n) count (all rows, or GOSS's choice, ascending). */
     status (*tree_begin)(struct ctx *cx, void *self, size_t round, unsigned tree, struct fixed_scale s,
                          const struct gh *gh, size_t n_rows, const uint32_t *rows, size_t n);
@@ -205,9 +213,9 @@ struct gbdt_params {
     double subsample_feature_rate; /* of own features, per tree; at least one */
     bool n_iter_no_change;         /* stop when |loss - previous loss| < tol */
     double tol;
-    bool run_goss;                 /* keep the top_rate of rows by |g|, and other_rate of the rest, those scaled up */
+    bool run_goss; /* keep the top_rate of rows by |g|, and other_rate of the rest, those scaled up */
     double top_rate, other_rate;
-    int value_bits;                /* of the integers; 0 = GBDT_VALUE_BITS */
+    int value_bits; /* of the integers; 0 = GBDT_VALUE_BITS */
     uint64_t seed;
 };
 /* What on_round sees after every round, before the decision to stop. */
@@ -223,12 +231,13 @@ struct gbdt_round {
 };
 struct gbdt_data {
     size_t n;
-    const struct binned *x;     /* own columns; NULL: none (the guest has labels only) */
+    const struct binned *x; /* own columns; NULL: none (the guest has labels only) */
     const double *y;
-    const double *weight;       /* n, above 0, multiplies g, h and loss; NULL = all 1 */
-    const struct binned *valid; /* NULL: none; with peers, own columns of the validation rows (may have 0 features) */
+    const double *weight; /* n, above 0, multiplies g, h and loss; NULL = all 1 */
+    const struct binned
+        *valid; /* NULL: none; with peers, own columns of the validation rows (may have 0 features) */
     size_t n_valid;
-    const double *warm_score;   /* n x dim: scores of the trees to continue, or NULL */
+    const double *warm_score; /* n x dim: scores of the trees to continue, or NULL */
     const double *warm_valid_score;
 };
 struct gbdt_hooks { /* each may be NULL */
@@ -236,5 +245,6 @@ struct gbdt_hooks { /* each may be NULL */
     status (*on_round)(struct ctx *cx, void *self, struct gbdt_round *r); /* metrics, progress, checkpoint */
 };
 /* Trains; *out lives in cx->mem. ARG: bad parameter or label; CANCELLED; whatever a callback returns. */
-status gbdt_train(struct ctx *cx, const struct gbdt_params *p, const struct gbdt_data *d, const struct gbdt_peers *peers,
-                  const struct gbdt_hooks *hooks, const struct ensemble **out);
+status gbdt_train(struct ctx *cx, const struct gbdt_params *p, const struct gbdt_data *d,
+                  const struct gbdt_peers *peers, const struct gbdt_hooks *hooks,
+                  const struct ensemble **out);

@@ -9,9 +9,9 @@
 struct binary_rank {
     size_t n, n_pos;
     size_t n_cuts;
-    const double *cut;     /* distinct scores, descending */
-    const uint64_t *tp;    /* positives with score >= cut[i] */
-    const uint64_t *fp;    /* negatives with score >= cut[i] */
+    const double *cut;  /* distinct scores, descending */
+    const uint64_t *tp; /* positives with score >= cut[i] */
+    const uint64_t *fp; /* negatives with score >= cut[i] */
 };
 status binary_rank(struct ctx *cx, const double *y, const double *score, size_t n, struct binary_rank *out);
 
@@ -24,7 +24,8 @@ struct regression_metrics {
     double explained_variance, mean_absolute_error, mean_squared_error, median_absolute_error, r2_score,
         root_mean_squared_error, mean_squared_log_error; /* the last is NaN when a value is below 0 */
 };
-status metric_regression(struct ctx *cx, const double *y, const double *pred, size_t n, struct regression_metrics *out);
+status metric_regression(struct ctx *cx, const double *y, const double *pred, size_t n,
+                         struct regression_metrics *out);
 
 /* Per class: rows true[i] with pred[i] (class indices below n_classes). Accuracy over all. A class never predicted has
  * precision 0, as in scikit-learn. precision, recall: n_classes values each. */
@@ -45,7 +46,8 @@ struct early_stop {
     } metric[EARLY_STOP_METRICS];
 };
 /* One evaluation of one metric; names are compared as text. false: no room for another metric. */
-bool early_stop_add(struct early_stop *s, size_t round, const char *name, bool higher_is_better, double value);
+bool early_stop_add(struct early_stop *s, size_t round, const char *name, bool higher_is_better,
+                    double value);
 /* After the metrics of a round: true = stop. *best_round: of the metric that stopped, else of the first one added. */
 bool early_stop_due(const struct early_stop *s, size_t *best_round);
 

@@ -46,8 +46,10 @@ static status zip_member(struct ctx *cx, struct zip *z, const char *name, const 
     archive_entry_set_size(e, (la_int64_t)n);
     archive_entry_set_filetype(e, AE_IFREG);
     archive_entry_set_perm(e, 0600);
-    archive_entry_set_mtime(e, 315532800, 0); /* 1980-01-01, the zip format's first: same model, same archive */
-    bool ok = archive_write_header(z->a, e) == ARCHIVE_OK && (n == 0 || archive_write_data(z->a, p, n) == (la_ssize_t)n);
+    archive_entry_set_mtime(e, 315532800,
+                            0); /* 1980-01-01, the zip format's first: same model, same archive */
+    bool ok = archive_write_header(z->a, e) == ARCHIVE_OK &&
+              (n == 0 || archive_write_data(z->a, p, n) == (la_ssize_t)n);
     archive_entry_free(e);
     return ok ? OK : FAIL(cx, IO, "write member %s: %s", name, archive_error_string(z->a));
 }
@@ -162,7 +164,8 @@ static status read_member(struct ctx *cx, struct unzip *u, const char *name, str
         if (got < 0) return FAIL(cx, FORMAT, "member %s: %s", name, archive_error_string(u->a));
         if (got == 0) return buf_ok(cx, out);
         u->bytes += (uint64_t)got;
-        if (u->bytes > ARCHIVE_MAX) return FAIL(cx, LIMIT, "the archive unpacks to more than %llu bytes", ARCHIVE_MAX);
+        if (u->bytes > ARCHIVE_MAX)
+            return FAIL(cx, LIMIT, "the archive unpacks to more than %llu bytes", ARCHIVE_MAX);
         buf_put(out, piece, (size_t)got);
         if (out->bad) return FAIL(cx, LIMIT, "member %s has more than %u bytes", name, MEMBER_MAX);
     }
@@ -172,7 +175,8 @@ static status store_member(struct ctx *cx, struct unzip *u, const char *name, co
 {
     if (u->n == MEMBERS_MAX) return FAIL(cx, LIMIT, "more than %d members", MEMBERS_MAX);
     for (size_t i = 0; i < u->n; i++)
-        if (strcmp(u->members[i].path, name) == 0) return FAIL(cx, FORMAT, "member %s stands there twice", name);
+        if (strcmp(u->members[i].path, name) == 0)
+            return FAIL(cx, FORMAT, "member %s stands there twice", name);
     struct sum *s = &u->members[u->n];
     s->path = arena_strdup(cx->mem, name);
     if (!s->path) return FAIL(cx, NOMEM, "%s", name);
@@ -191,7 +195,8 @@ static status next_member(struct ctx *cx, struct unzip *u, struct archive_entry 
     bool skip = archive_entry_filetype(e) == AE_IFDIR || strcmp(name, ".lock") == 0 ||
                 strcmp(name, "import_model.json") == 0;
     if (skip) return OK;
-    if (archive_entry_filetype(e) != AE_IFREG) return FAIL(cx, FORMAT, "member \"%.80s\" is not a plain file", name);
+    if (archive_entry_filetype(e) != AE_IFREG)
+        return FAIL(cx, FORMAT, "member \"%.80s\" is not a plain file", name);
     CLEANUP(buf_free) struct buf data = {0};
     if (strcmp(name, SUMS) == 0) {
         TRY(read_member(cx, u, name, &data));
@@ -218,7 +223,8 @@ static status unzip_all(struct ctx *cx, struct unzip *u, const char *file)
 
 static status check_sum_line(struct ctx *cx, struct unzip *u, const char *line, size_t n)
 {
-    if (n < 67 || line[64] != ' ' || line[65] != ' ') return FAIL(cx, FORMAT, SUMS ": a line of %zu bytes", n);
+    if (n < 67 || line[64] != ' ' || line[65] != ' ')
+        return FAIL(cx, FORMAT, SUMS ": a line of %zu bytes", n);
     const char *path = line + 66;
     for (size_t i = 0; i < u->n; i++) {
         if (strlen(u->members[i].path) != n - 66 || memcmp(u->members[i].path, path, n - 66) != 0) continue;
@@ -257,11 +263,14 @@ static status check_model(struct ctx *cx, const char *folder, struct model_key *
     for (size_t i = 0; i < n; i++) {
         const ProtobufCMessageDescriptor *d = rows[i].alias ? pb_find(rows[i].proto) : NULL;
         if (!rows[i].alias) continue;
-        if (!d) return FAIL(cx, UNSUPPORTED, "%s holds a %s, which norn cannot use yet", rows[i].component, rows[i].proto);
+        if (!d)
+            return FAIL(cx, UNSUPPORTED, "%s holds a %s, which norn cannot use yet", rows[i].component,
+                        rows[i].proto);
         struct bytes pb;
         ProtobufCMessage *m;
-        TRY(file_read(cx, arena_printf(cx->mem, "%s/variables/data/%s/%s/%s", folder, rows[i].component, rows[i].alias,
-                                       rows[i].name),
+        TRY(file_read(cx,
+                      arena_printf(cx->mem, "%s/variables/data/%s/%s/%s", folder, rows[i].component,
+                                   rows[i].alias, rows[i].name),
                       MEMBER_MAX, &pb));
         TRY_IN(cx, pb_unpack(cx, d, pb, &m), "%s", rows[i].name);
     }
@@ -281,8 +290,9 @@ static status import_into(struct ctx *cx, const char *dir, const char *tmp, cons
     TRY(check_model(cx, tmp, &info.key));
     TRY(model_path(cx, dir, &info.key, &to));
     if (file_exists(to)) {
-        if (!replace) return FAIL(cx, EXISTS, "model %s version %s of %s %u", info.key.model_id, info.key.version,
-                                  info.key.role, info.key.party);
+        if (!replace)
+            return FAIL(cx, EXISTS, "model %s version %s of %s %u", info.key.model_id, info.key.version,
+                        info.key.role, info.key.party);
         TRY(dir_remove(cx, to));
     }
     const char *slash = strrchr(to, '/');
@@ -311,8 +321,9 @@ status model_import(struct ctx *cx, const char *dir, const char *file, bool repl
     size_t n;
     TRY(model_list(cx, dir, &all, &n));
     for (size_t i = 0; i < n; i++)
-        if (strcmp(all[i].key.version, info.key.version) == 0 && strcmp(all[i].key.role, info.key.role) == 0 &&
-            all[i].key.party == info.key.party && strcmp(all[i].key.model_id, info.key.model_id) == 0)
+        if (strcmp(all[i].key.version, info.key.version) == 0 &&
+            strcmp(all[i].key.role, info.key.role) == 0 && all[i].key.party == info.key.party &&
+            strcmp(all[i].key.model_id, info.key.model_id) == 0)
             *out = all[i];
     return OK;
 }

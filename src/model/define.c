@@ -42,15 +42,17 @@ static status add_row(struct ctx *cx, struct rows *r, struct define_row row)
     return OK;
 }
 
-static status read_aliases(struct ctx *cx, yaml_document_t *doc, yaml_node_t *component, struct define_row row,
-                           struct rows *out)
+static status read_aliases(struct ctx *cx, yaml_document_t *doc, yaml_node_t *component,
+                           struct define_row row, struct rows *out)
 {
     if (!component || component->type != YAML_MAPPING_NODE) return add_row(cx, out, row);
-    for (yaml_node_pair_t *a = component->data.mapping.pairs.start; a < component->data.mapping.pairs.top; a++) {
+    for (yaml_node_pair_t *a = component->data.mapping.pairs.start; a < component->data.mapping.pairs.top;
+         a++) {
         yaml_node_t *names = yaml_document_get_node(doc, a->value);
         row.alias = scalar(doc, a->key);
         if (!row.alias || !names || names->type != YAML_MAPPING_NODE)
-            return FAIL(cx, FORMAT, "define_meta.yaml: model_proto of %s is not a map of maps", row.component);
+            return FAIL(cx, FORMAT, "define_meta.yaml: model_proto of %s is not a map of maps",
+                        row.component);
         for (yaml_node_pair_t *b = names->data.mapping.pairs.start; b < names->data.mapping.pairs.top; b++) {
             row.name = scalar(doc, b->key), row.proto = scalar(doc, b->value);
             if (!row.name || !row.proto)
@@ -114,7 +116,8 @@ status define_write(struct ctx *cx, const char *folder, const struct define_row 
     CLEANUP(buf_free) struct buf b = {0};
     buf_printf(&b, "component_define:\n");
     for (size_t i = 0; i < n; i++)
-        if (first_of(rows, i, false)) buf_printf(&b, "  %s:\n    module_name: %s\n", rows[i].component, rows[i].module);
+        if (first_of(rows, i, false))
+            buf_printf(&b, "  %s:\n    module_name: %s\n", rows[i].component, rows[i].module);
     buf_printf(&b, "model_proto:\n");
     for (size_t i = 0; i < n; i++) {
         if (!rows[i].alias) continue;

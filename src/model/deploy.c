@@ -59,7 +59,8 @@ static json_t *infer_data(const json_t *all, const json_t *component, const char
     return NULL;
 }
 
-static json_t *infer_component(const json_t *all, const char *name, const json_t *c, const char *const *list, size_t n)
+static json_t *infer_component(const json_t *all, const char *name, const json_t *c, const char *const *list,
+                               size_t n)
 {
     json_t *out = json_object(), *input = json_object(), *models = json_array();
     json_object_set(out, "module", json_object_get(c, "module"));
@@ -82,16 +83,18 @@ static json_t *infer_component(const json_t *all, const char *name, const json_t
     return out;
 }
 
-status model_infer_dsl(struct ctx *cx, const json_t *train_dsl, const char *const *components, size_t n, json_t **out)
+status model_infer_dsl(struct ctx *cx, const json_t *train_dsl, const char *const *components, size_t n,
+                       json_t **out)
 {
     const json_t *all = json_object_get(train_dsl, "components");
     if (!json_is_object(all)) return FAIL(cx, FORMAT, "DSL without components");
     for (size_t i = 0; i < n && components; i++)
-        if (!json_object_get(all, components[i])) return FAIL(cx, ARG, "the DSL has no component %s", components[i]);
+        if (!json_object_get(all, components[i]))
+            return FAIL(cx, ARG, "the DSL has no component %s", components[i]);
     json_t *kept = json_object(), *c;
     const char *name;
-    json_object_foreach((json_t *)all, name, c)
-        if (wanted(c, name, components, n)) json_object_set_new(kept, name, infer_component(all, name, c, components, n));
+    json_object_foreach((json_t *)all, name, c) if (wanted(c, name, components, n))
+        json_object_set_new(kept, name, infer_component(all, name, c, components, n));
     json_t *dsl = json_pack("{s:o}", "components", kept);
     if (!dsl) return FAIL(cx, NOMEM, "inference DSL");
     *out = dsl;
@@ -147,16 +150,17 @@ static status build(struct ctx *cx, const char *from, const char *to, const json
     return pipeline_rewrite(cx, to, dsl, version, parent_version);
 }
 
-status model_deploy(struct ctx *cx, const char *dir, const struct model_key *parent, const char *const *components,
-                    size_t n, const char *new_version)
+status model_deploy(struct ctx *cx, const char *dir, const struct model_key *parent,
+                    const char *const *components, size_t n, const char *new_version)
 {
     struct model_pipeline p;
     const char *from, *to;
     struct model_key child = *parent;
     child.version = new_version;
     TRY(model_load_pipeline(cx, dir, parent, &p));
-    if (!p.parent) return FAIL(cx, STATE, "model version %s is a deployed one: deploy its parent %s", parent->version,
-                               p.parent_version ? p.parent_version : "");
+    if (!p.parent)
+        return FAIL(cx, STATE, "model version %s is a deployed one: deploy its parent %s", parent->version,
+                    p.parent_version ? p.parent_version : "");
     TRY(model_path(cx, dir, parent, &from));
     TRY(model_path(cx, dir, &child, &to));
     if (file_exists(to)) return FAIL(cx, EXISTS, "model version %s", new_version);

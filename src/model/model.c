@@ -29,7 +29,8 @@ status model_check_name(struct ctx *cx, const char *what, const char *name)
     if (name[0] == '.') return FAIL(cx, ARG, "%s begins with '.'", what);
     for (size_t i = 0; i < n; i++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-#.", name[i]))
-            return FAIL(cx, ARG, "%s \"%.60s\": byte %zu is not a letter, digit, '_', '-', '#' or '.'", what, name, i);
+            return FAIL(cx, ARG, "%s \"%.60s\": byte %zu is not a letter, digit, '_', '-', '#' or '.'", what,
+                        name, i);
     return OK;
 }
 
@@ -58,7 +59,8 @@ static status write_json(struct ctx *cx, const char *path, const json_t *j)
     return file_write(cx, path, text, strlen(text), 0600);
 }
 
-static status write_buffer(struct ctx *cx, const char *folder, const struct model_part *p, const struct model_buffer *b)
+static status write_buffer(struct ctx *cx, const char *folder, const struct model_part *p,
+                           const struct model_buffer *b)
 {
     TRY(model_check_name(cx, "buffer", b->name));
     const char *dir = arena_printf(cx->mem, "%s/variables/data/%s/%s", folder, p->component, p->alias);
@@ -81,7 +83,8 @@ static status define_update(struct ctx *cx, const char *folder, const struct mod
     for (size_t i = 0; i < n_old; i++)
         if (strcmp(old[i].component, p->component) != 0) rows[n++] = old[i];
     for (size_t i = 0; i < p->n_buffers; i++)
-        rows[n++] = (struct define_row){p->component, p->module, p->alias, p->buffers[i].name, p->buffers[i].proto};
+        rows[n++] =
+            (struct define_row){p->component, p->module, p->alias, p->buffers[i].name, p->buffers[i].proto};
     if (p->n_buffers == 0) rows[n++] = (struct define_row){.component = p->component, .module = p->module};
     return define_write(cx, folder, rows, n);
 }
@@ -115,22 +118,24 @@ static status pipeline_write(struct ctx *cx, const char *folder, const Fate__Pip
 {
     struct bytes pb;
     TRY(pb_pack(cx, &rec->base, &pb));
-    struct model_part part = {.component = "pipeline", .alias = "pipeline", .module = "Pipeline", .n_buffers = 1};
+    struct model_part part = {
+        .component = "pipeline", .alias = "pipeline", .module = "Pipeline", .n_buffers = 1};
     part.buffers[0] = (struct model_buffer){"Pipeline", "Pipeline", pb};
     TRY(define_update(cx, folder, &part));
     return write_buffer(cx, folder, &part, &part.buffers[0]);
 }
 
-status model_save_pipeline(struct ctx *cx, const char *dir, const struct model_key *k, const json_t *train_dsl,
-                           const json_t *inference_dsl, const json_t *train_conf, const json_t *conf_on_party,
-                           uint32_t initiator_party, const char *initiator_role)
+status model_save_pipeline(struct ctx *cx, const char *dir, const struct model_key *k,
+                           const json_t *train_dsl, const json_t *inference_dsl, const json_t *train_conf,
+                           const json_t *conf_on_party, uint32_t initiator_party, const char *initiator_role)
 {
     const char *folder;
     TRY(model_path(cx, dir, k, &folder));
     /* Whose half it is must survive export and import: FATE keeps that in the configuration as run at this party. */
     CLEANUP(json_decrefp) json_t *conf = json_deep_copy(conf_on_party);
     json_t *local = json_pack("{s:s,s:I}", "role", k->role, "party_id", (json_int_t)k->party);
-    if (!conf || !local || json_object_set_new(conf, "local", local)) return FAIL(cx, NOMEM, "pipeline record");
+    if (!conf || !local || json_object_set_new(conf, "local", local))
+        return FAIL(cx, NOMEM, "pipeline record");
     Fate__Pipeline rec = FATE__PIPELINE__INIT;
     TRY(json_field(cx, train_dsl, &rec.train_dsl));
     if (inference_dsl) TRY(json_field(cx, inference_dsl, &rec.inference_dsl));
@@ -182,10 +187,13 @@ static const json_t *find_local(struct ctx *cx, const char *folder, const json_t
     const json_t *local = js_at(conf, "local");
     const char **names;
     size_t n = 0;
-    if (local || dir_list(cx, arena_printf(cx->mem, "%s/run_parameters", folder), &names, &n).code) return local;
+    if (local || dir_list(cx, arena_printf(cx->mem, "%s/run_parameters", folder), &names, &n).code)
+        return local;
     for (size_t i = 0; !local && i < n; i++) {
         json_t *run = NULL;
-        if (js_read(cx, arena_printf(cx->mem, "%s/run_parameters/%s/run_parameters.json", folder, names[i]), &run).code)
+        if (js_read(cx, arena_printf(cx->mem, "%s/run_parameters/%s/run_parameters.json", folder, names[i]),
+                    &run)
+                .code)
             continue;
         if (arena_on_free(cx->mem, free_json, run))
             local = js_at(run, "local");
@@ -204,7 +212,8 @@ status pipeline_read(struct ctx *cx, const char *folder, struct model_pipeline *
     TRY(field_json(cx, "pipeline record: train_dsl", &rec->train_dsl, &p.train_dsl));
     TRY(field_json(cx, "pipeline record: inference_dsl", &rec->inference_dsl, &p.inference_dsl));
     TRY(field_json(cx, "pipeline record: train_runtime_conf", &rec->train_runtime_conf, &p.train_conf));
-    TRY(field_json(cx, "pipeline record: runtime_conf_on_party", &rec->runtime_conf_on_party, &p.conf_on_party));
+    TRY(field_json(cx, "pipeline record: runtime_conf_on_party", &rec->runtime_conf_on_party,
+                   &p.conf_on_party));
     TRY(field_json(cx, "pipeline record: parent_info", &rec->parent_info, &info));
     p.parent_version = json_string_value(js_at(info, "parent_model_version"));
     if (key) {
@@ -226,7 +235,8 @@ status pipeline_rewrite(struct ctx *cx, const char *folder, const json_t *infere
     TRY(record_read(cx, folder, &rec));
     if (inference_dsl) TRY(json_field(cx, inference_dsl, &rec->inference_dsl));
     CLEANUP(json_decrefp)
-    json_t *info = json_pack("{s:s,s:s}", "parent_model_id", rec->model_id, "parent_model_version", parent_version);
+    json_t *info =
+        json_pack("{s:s,s:s}", "parent_model_id", rec->model_id, "parent_model_version", parent_version);
     if (!info) return FAIL(cx, NOMEM, "pipeline record");
     TRY(json_field(cx, info, &rec->parent_info));
     rec->model_version = (char *)version;
@@ -234,12 +244,14 @@ status pipeline_rewrite(struct ctx *cx, const char *folder, const json_t *infere
     return pipeline_write(cx, folder, rec);
 }
 
-status model_load_pipeline(struct ctx *cx, const char *dir, const struct model_key *k, struct model_pipeline *out)
+status model_load_pipeline(struct ctx *cx, const char *dir, const struct model_key *k,
+                           struct model_pipeline *out)
 {
     const char *folder;
     TRY(model_path(cx, dir, k, &folder));
     if (!file_exists(arena_printf(cx->mem, "%s/" PIPELINE_FILE, folder)))
-        return FAIL(cx, NOTFOUND, "no model %s version %s of %s %u here", k->model_id, k->version, k->role, k->party);
+        return FAIL(cx, NOTFOUND, "no model %s version %s of %s %u here", k->model_id, k->version, k->role,
+                    k->party);
     return pipeline_read(cx, folder, out, NULL);
 }
 
@@ -254,15 +266,18 @@ status model_load_part(struct ctx *cx, const char *dir, const struct model_key *
     struct model_part p = {0};
     for (size_t i = 0; i < n; i++) {
         if (strcmp(rows[i].component, component) != 0 || !rows[i].alias) continue;
-        if (p.n_buffers == LEN(p.buffers)) return FAIL(cx, FORMAT, "%s has more than %zu buffers", component, LEN(p.buffers));
+        if (p.n_buffers == LEN(p.buffers))
+            return FAIL(cx, FORMAT, "%s has more than %zu buffers", component, LEN(p.buffers));
         p.component = rows[i].component, p.alias = rows[i].alias, p.module = rows[i].module;
         struct model_buffer *b = &p.buffers[p.n_buffers++];
         b->name = rows[i].name, b->proto = rows[i].proto;
         TRY(file_read(cx,
-                      arena_printf(cx->mem, "%s/variables/data/%s/%s/%s", folder, component, rows[i].alias, rows[i].name),
+                      arena_printf(cx->mem, "%s/variables/data/%s/%s/%s", folder, component, rows[i].alias,
+                                   rows[i].name),
                       BUFFER_MAX, &b->pb));
     }
-    if (p.n_buffers == 0) return FAIL(cx, NOTFOUND, "model version %s has no component %s", k->version, component);
+    if (p.n_buffers == 0)
+        return FAIL(cx, NOTFOUND, "model version %s has no component %s", k->version, component);
     const char *run = arena_printf(cx->mem, "%s/run_parameters/%s/run_parameters.json", folder, component);
     if (run_parameters) {
         *run_parameters = NULL;
@@ -289,7 +304,8 @@ static uint64_t tree_bytes(struct ctx *cx, const char *path, int64_t *newest_ms)
         return (uint64_t)st.st_size;
     }
     if (dir_list(cx, path, &names, &n).code) return 0;
-    for (size_t i = 0; i < n; i++) sum += tree_bytes(cx, arena_printf(cx->mem, "%s/%s", path, names[i]), newest_ms);
+    for (size_t i = 0; i < n; i++)
+        sum += tree_bytes(cx, arena_printf(cx->mem, "%s/%s", path, names[i]), newest_ms);
     return sum;
 }
 
@@ -328,7 +344,8 @@ status model_list(struct ctx *cx, const char *dir, struct model_info **out, size
         TRY(dir_list(cx, arena_printf(cx->mem, "%s/%s", dir, models[i]), &versions, &n_versions));
         for (size_t j = 0; j < n_versions; j++) {
             const char *folder = arena_printf(cx->mem, "%s/%s/%s", dir, models[i], versions[j]);
-            if (versions[j][0] == '.' || !file_exists(arena_printf(cx->mem, "%s/" PIPELINE_FILE, folder))) continue;
+            if (versions[j][0] == '.' || !file_exists(arena_printf(cx->mem, "%s/" PIPELINE_FILE, folder)))
+                continue;
             if (count == cap) {
                 struct model_info *more = NEW(cx, struct model_info, cap = cap ? 2 * cap : 16);
                 if (!more) return FAIL(cx, NOMEM, "%zu models", cap);

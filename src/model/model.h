@@ -27,7 +27,7 @@ struct model_key {
 struct model_info {
     struct model_key key;
     int64_t created_ms;
-    bool deployed;          /* parent = false: made by deploy, can predict */
+    bool deployed; /* parent = false: made by deploy, can predict */
     const char *parent_version;
     const char *const *components;
     size_t n_components;
@@ -37,9 +37,9 @@ struct model_info {
 status model_save_part(struct ctx *cx, const char *dir, const struct model_key *k, const struct model_part *p,
                        const json_t *run_parameters);
 /* The pipeline record, last: makes the model visible. dsl, conf: of the training job. */
-status model_save_pipeline(struct ctx *cx, const char *dir, const struct model_key *k, const json_t *train_dsl,
-                           const json_t *inference_dsl, const json_t *train_conf, const json_t *conf_on_party,
-                           uint32_t initiator_party, const char *initiator_role);
+status model_save_pipeline(struct ctx *cx, const char *dir, const struct model_key *k,
+                           const json_t *train_dsl, const json_t *inference_dsl, const json_t *train_conf,
+                           const json_t *conf_on_party, uint32_t initiator_party, const char *initiator_role);
 status model_load_part(struct ctx *cx, const char *dir, const struct model_key *k, const char *component,
                        struct model_part *out, json_t **run_parameters);
 struct model_pipeline {
@@ -47,11 +47,12 @@ struct model_pipeline {
     bool parent;
     const char *parent_version;
 };
-status model_load_pipeline(struct ctx *cx, const char *dir, const struct model_key *k, struct model_pipeline *out);
+status model_load_pipeline(struct ctx *cx, const char *dir, const struct model_key *k,
+                           struct model_pipeline *out);
 status model_list(struct ctx *cx, const char *dir, struct model_info **out, size_t *n);
 /* A new version holding the inference DSL of the given components (NULL: all that can be deployed). */
-status model_deploy(struct ctx *cx, const char *dir, const struct model_key *parent, const char *const *components,
-                    size_t n, const char *new_version);
+status model_deploy(struct ctx *cx, const char *dir, const struct model_key *parent,
+                    const char *const *components, size_t n, const char *new_version);
 /* One archive (FATE's zip layout) with a SHA-256 of every member in checksums.sha256; import verifies each before anything
  * is stored, refuses unknown layouts, paths outside, sizes above the bound. EXISTS unless replace. */
 status model_export(struct ctx *cx, const char *dir, const struct model_key *k, const char *file);
@@ -61,4 +62,5 @@ status model_json(struct ctx *cx, const struct model_buffer *b, json_t **out);
 /* The DSL that predicts with the given components of a training DSL (NULL: all but Evaluation): models come from
  * "pipeline.<component>.<alias>", train_data becomes test_data, sources that are left out are followed to their own.
  * ARG: a component the DSL does not have. Caller owns *out. */
-status model_infer_dsl(struct ctx *cx, const json_t *train_dsl, const char *const *components, size_t n, json_t **out);
+status model_infer_dsl(struct ctx *cx, const json_t *train_dsl, const char *const *components, size_t n,
+                       json_t **out);

@@ -14,8 +14,10 @@
 const ProtobufCMessageDescriptor *pb_find(const char *name)
 {
     static const ProtobufCMessageDescriptor *const known[] = {
-        &fate__boosting_tree_model_meta__descriptor, &fate__boosting_tree_model_param__descriptor,
-        &fate__data_transform_meta__descriptor,      &fate__data_transform_param__descriptor,
+        &fate__boosting_tree_model_meta__descriptor,
+        &fate__boosting_tree_model_param__descriptor,
+        &fate__data_transform_meta__descriptor,
+        &fate__data_transform_param__descriptor,
         &fate__pipeline__descriptor,
     };
     for (size_t i = 0; i < LEN(known); i++)
@@ -98,21 +100,32 @@ static json_t *value_json(const ProtobufCFieldDescriptor *f, const void *v)
     switch (f->type) {
     case PROTOBUF_C_TYPE_INT32:
     case PROTOBUF_C_TYPE_SINT32:
-    case PROTOBUF_C_TYPE_SFIXED32: return json_integer(*(const int32_t *)v);
+    case PROTOBUF_C_TYPE_SFIXED32:
+        return json_integer(*(const int32_t *)v);
     case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_FIXED32: return json_integer(*(const uint32_t *)v);
+    case PROTOBUF_C_TYPE_FIXED32:
+        return json_integer(*(const uint32_t *)v);
     case PROTOBUF_C_TYPE_INT64:
     case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64: return json_u64_text(*(const uint64_t *)v, true);
+    case PROTOBUF_C_TYPE_SFIXED64:
+        return json_u64_text(*(const uint64_t *)v, true);
     case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64: return json_u64_text(*(const uint64_t *)v, false);
-    case PROTOBUF_C_TYPE_FLOAT: return json_f64((double)*(const float *)v);
-    case PROTOBUF_C_TYPE_DOUBLE: return json_f64(*(const double *)v);
-    case PROTOBUF_C_TYPE_BOOL: return json_boolean(*(const protobuf_c_boolean *)v);
-    case PROTOBUF_C_TYPE_STRING: return json_string(*(char *const *)v ? *(char *const *)v : "");
-    case PROTOBUF_C_TYPE_BYTES: return json_bytes(v);
-    case PROTOBUF_C_TYPE_MESSAGE: return message_json(*(ProtobufCMessage *const *)v);
-    case PROTOBUF_C_TYPE_ENUM: break; /* no message of ours has one */
+    case PROTOBUF_C_TYPE_FIXED64:
+        return json_u64_text(*(const uint64_t *)v, false);
+    case PROTOBUF_C_TYPE_FLOAT:
+        return json_f64((double)*(const float *)v);
+    case PROTOBUF_C_TYPE_DOUBLE:
+        return json_f64(*(const double *)v);
+    case PROTOBUF_C_TYPE_BOOL:
+        return json_boolean(*(const protobuf_c_boolean *)v);
+    case PROTOBUF_C_TYPE_STRING:
+        return json_string(*(char *const *)v ? *(char *const *)v : "");
+    case PROTOBUF_C_TYPE_BYTES:
+        return json_bytes(v);
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return message_json(*(ProtobufCMessage *const *)v);
+    case PROTOBUF_C_TYPE_ENUM:
+        break; /* no message of ours has one */
     }
     return NULL;
 }
@@ -126,9 +139,12 @@ static size_t value_size(ProtobufCType t)
     case PROTOBUF_C_TYPE_UINT32:
     case PROTOBUF_C_TYPE_FIXED32:
     case PROTOBUF_C_TYPE_FLOAT:
-    case PROTOBUF_C_TYPE_ENUM: return 4;
-    case PROTOBUF_C_TYPE_BOOL: return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_BYTES: return sizeof(ProtobufCBinaryData);
+    case PROTOBUF_C_TYPE_ENUM:
+        return 4;
+    case PROTOBUF_C_TYPE_BOOL:
+        return sizeof(protobuf_c_boolean);
+    case PROTOBUF_C_TYPE_BYTES:
+        return sizeof(ProtobufCBinaryData);
     case PROTOBUF_C_TYPE_INT64:
     case PROTOBUF_C_TYPE_SINT64:
     case PROTOBUF_C_TYPE_SFIXED64:
@@ -136,7 +152,8 @@ static size_t value_size(ProtobufCType t)
     case PROTOBUF_C_TYPE_FIXED64:
     case PROTOBUF_C_TYPE_DOUBLE:
     case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE: break;
+    case PROTOBUF_C_TYPE_MESSAGE:
+        break;
     }
     return 8;
 }

@@ -9,7 +9,8 @@
 /* Caller owns *out. NOMEM. */
 status pb_json(struct ctx *cx, const ProtobufCMessage *m, json_t **out);
 /* Parses one message; lives in cx->mem. FORMAT names the message type. */
-status pb_unpack(struct ctx *cx, const ProtobufCMessageDescriptor *d, struct bytes in, ProtobufCMessage **out);
+status pb_unpack(struct ctx *cx, const ProtobufCMessageDescriptor *d, struct bytes in,
+                 ProtobufCMessage **out);
 /* Packs into cx->mem. */
 status pb_pack(struct ctx *cx, const ProtobufCMessage *m, struct bytes *out);
 /* The descriptor of a message by FATE's short name ("BoostingTreeModelParam"); NULL: not known here. */

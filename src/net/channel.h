@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 
 enum role { ROLE_GUEST, ROLE_HOST, ROLE_ARBITER, ROLE_LOCAL, ROLE_COUNT };
-const char *role_name(enum role r);                  /* "guest" */
+const char *role_name(enum role r); /* "guest" */
 bool role_parse(const char *s, enum role *out);
 
 struct party {
@@ -30,8 +30,8 @@ struct channel {
 /* Returns when the message is in the local outbox or the window is open for it. The bytes are the caller's again.
  * PEER: the other party's task has failed (with its message); TIMEOUT: no progress for the task's deadline, naming the
  * peer, the tag and the state of the link; CANCELLED. */
-static inline status channel_send(struct ctx *cx, struct channel *ch, struct party to, const char *tag, const void *p,
-                                  size_t n)
+static inline status channel_send(struct ctx *cx, struct channel *ch, struct party to, const char *tag,
+                                  const void *p, size_t n)
 {
     return ch->ops->send(cx, ch->self, to, tag, p, n);
 }
@@ -46,8 +46,9 @@ static inline status channel_recv(struct ctx *cx, struct channel *ch, struct par
  * tap, when given, sees every message (wire tests). A party that ends with an error calls hub_fail so that the others'
  * waits end with PEER. */
 struct hub;
-struct hub *hub_new(uint64_t deadline_ms, void (*tap)(void *arg, struct party from, struct party to, const char *tag,
-                                                      const void *p, size_t n),
+struct hub *hub_new(uint64_t deadline_ms,
+                    void (*tap)(void *arg, struct party from, struct party to, const char *tag, const void *p,
+                                size_t n),
                     void *arg);
 void hub_free(struct hub *h);
 struct channel *hub_channel(struct hub *h, struct party me); /* lives as long as the hub */

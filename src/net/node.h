@@ -24,15 +24,15 @@ struct node_config {
     const char *key_file, *cert_file, *ca_file;
     const struct peer_config *peers;
     size_t n_peers;
-    uint64_t heartbeat_ms;      /* 0 = 2000; a peer silent for 5 of them is cut and dialled again */
-    uint64_t dial_ms;           /* 0 = 5000 */
-    uint64_t window_bytes;      /* per stream, 0 = 16 MiB */
-    uint64_t outbox_bytes;      /* per stream, 0 = 64 MiB */
+    uint64_t heartbeat_ms; /* 0 = 2000; a peer silent for 5 of them is cut and dialled again */
+    uint64_t dial_ms;      /* 0 = 5000 */
+    uint64_t window_bytes; /* per stream, 0 = 16 MiB */
+    uint64_t outbox_bytes; /* per stream, 0 = 64 MiB */
 };
 /* A stream carries one task's messages between two parties: it is the unit of credit, of `why` and of reclaiming. */
 struct stream_key {
     char job[48];
-    char task[96];        /* component and attempt: "hetero_secure_boost_0.0" */
+    char task[96];         /* component and attempt: "hetero_secure_boost_0.0" */
     struct party from, to; /* from.id / to.id are the sites */
 };
 struct message {
@@ -44,10 +44,10 @@ struct message {
 struct link_state {
     uint32_t party;
     bool up, dialling;
-    int64_t since_ms;            /* wall clock, of the present state */
+    int64_t since_ms; /* wall clock, of the present state */
     int64_t last_heard_ms;
     uint64_t bytes_in, bytes_out; /* on the wire, all connections so far */
-    uint64_t queued_bytes;       /* not yet acknowledged */
+    uint64_t queued_bytes;        /* not yet acknowledged */
     double round_trip_ms;
     char peer_version[32], address[80], last_error[240];
 };
@@ -83,14 +83,16 @@ void node_resume(struct node *n, const struct stream_key *s); /* offer what was 
 /* Forgets all streams of the job (or of one task of it when task is not NULL), both directions. */
 void node_reclaim(struct node *n, const char *job, const char *task);
 /* Payload bytes this site has sent / got on the job's streams with that party, kept until reclaimed. */
-void node_job_bytes(const struct node *n, const char *job, uint32_t party, uint64_t *sent, uint64_t *received);
+void node_job_bytes(const struct node *n, const char *job, uint32_t party, uint64_t *sent,
+                    uint64_t *received);
 
 /* A request to another site (control messages go ahead of data). done gets the answer or an error: PEER with the peer's
  * text, TIMEOUT naming the link's state, NOTFOUND. body is not consumed. */
 typedef void (*node_done)(void *arg, const struct err *err, const json_t *answer);
 status node_call(struct ctx *cx, struct node *n, uint32_t party, const char *method, const json_t *body,
                  uint64_t deadline_ms, node_done done, void *arg);
-void node_answer(struct node *n, uint32_t party, uint64_t call_id, const struct err *err, const json_t *answer);
+void node_answer(struct node *n, uint32_t party, uint64_t call_id, const struct err *err,
+                 const json_t *answer);
 
 size_t node_links(const struct node *n, struct link_state *out, size_t max); /* returns the number of peers */
 bool node_link(const struct node *n, uint32_t party, struct link_state *out); /* false: no such peer */

@@ -39,7 +39,7 @@ struct conn {
     uint32_t epoll; /* what the loop watches for */
     uint64_t opened_ms, heard_ms, up_ms;
     uint64_t name; /* the lower party's random name of the connection */
-    bool moved; /* a piece of a message, either way */
+    bool moved;    /* a piece of a message, either way */
     struct hello theirs;
     struct loop_timer *deadline; /* of the handshake */
     struct loop_timer *again;    /* more to do without a socket event */
@@ -47,11 +47,11 @@ struct conn {
     /* sending */
     struct buf ctl; /* control frames, from ctl_sent on not yet encrypted */
     size_t ctl_sent;
-    size_t piece; /* largest data frame: less on a slow link */
+    size_t piece;                 /* largest data frame: less on a slow link */
     uint64_t rate_ms, rate_bytes; /* since when, and what was sent by then */
     bool full;                    /* the socket was full since */
-    struct buf record;     /* a TLS record being filled */
-    struct stream_out *tx; /* whose data frame is half done */
+    struct buf record;            /* a TLS record being filled */
+    struct stream_out *tx;        /* whose data frame is half done */
     size_t tx_left;
     /* receiving */
     struct buf rx; /* decrypted, from rx_used on not yet understood */
@@ -81,8 +81,8 @@ struct stream_out {
     enum { OUT_NEW, OUT_ASKED, OUT_OPEN } state; /* on the present connection */
     bool touched; /* bytes of it have been on a connection: the peer may know it */
     bool any_acked;
-    bool ready;   /* in link->ready */
-    bool dead;    /* reclaimed */
+    bool ready; /* in link->ready */
+    bool dead;  /* reclaimed */
     bool want_room;
     size_t wanted;          /* bytes of the message that was refused */
     struct err broken;      /* set: takes no message any more */
@@ -222,7 +222,7 @@ void link_lost(struct conn *c, const struct err *why); /* the conn is closed */
 status link_frame(struct ctx *cx, struct conn *c, const struct frame_head *h, struct bytes body);
 void link_hello(struct conn *c); /* TLS stands: say who we are */
 void link_error(struct link *l, const struct err *e);
-struct tls_site *node_tls(struct node *n); /* made anew when its files have changed */
+struct tls_site *node_tls(struct node *n);                   /* made anew when its files have changed */
 const char *link_text(struct ctx *cx, const struct link *l); /* "link to party 9 is up" for error texts */
 
 /* dial.c */
@@ -231,7 +231,8 @@ void dial_start(struct link *l); /* ends in conn_new or link_dial_failed */
 void dial_abandon(struct link *l);
 void dial_tune(int fd);
 enum { DIAL_UNSENT_BYTES = 512 * 1024 };
-void dial_tune_unsent(int fd, int bytes); /* the kernel takes no more while so much of ours is not on its way */
+void dial_tune_unsent(int fd,
+                      int bytes); /* the kernel takes no more while so much of ours is not on its way */
 
 /* stream_out.c */
 struct stream_out *stream_out_find(struct node *n, const struct stream_key *k);

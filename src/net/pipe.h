@@ -21,7 +21,8 @@ void task_pipe_free(struct task_pipe *p);
 void task_pipe_freep(struct task_pipe **p);
 /* Waits for the site's first record: the task's description (owned by the caller). Sets who we are for the channel. */
 status task_pipe_start(struct ctx *cx, struct task_pipe *p, json_t **spec);
-void task_pipe_identify(struct task_pipe *p, const char *job, const char *task, struct party me, uint64_t deadline_ms);
+void task_pipe_identify(struct task_pipe *p, const char *job, const char *task, struct party me,
+                        uint64_t deadline_ms);
 struct channel *task_pipe_channel(struct task_pipe *p);
 /* Sends an event to the site: kind "progress", "metric", "summary", "done", "log"... body is not consumed. */
 status task_pipe_event(struct ctx *cx, struct task_pipe *p, const char *kind, const json_t *body);
@@ -30,7 +31,7 @@ const atomic_bool *task_pipe_cancelled(const struct task_pipe *p);
 
 /* --- site end ---------------------------------------------------------------------------------------------- */
 struct site_pipe;
-struct task_wait { /* what the task waits for, as `norn job why` prints it */
+struct task_wait {         /* what the task waits for, as `norn job why` prints it */
     bool waiting, sending; /* sending: for room in the outbox */
     struct party peer;
     char tag[TAG_MAX + 1];
@@ -51,7 +52,7 @@ void site_pipe_free(struct site_pipe *p);
  * cancelled or gone: the message is dropped. */
 bool site_pipe_deliver(struct site_pipe *p, const struct message *m);
 void site_pipe_room(struct site_pipe *p, const struct stream_key *s); /* pass node_events.on_room on */
-void site_pipe_cancel(struct site_pipe *p);                          /* asks the task to stop */
+void site_pipe_cancel(struct site_pipe *p);                           /* asks the task to stop */
 /* The peer's task has ended badly: the task's waits on it end with PEER and this text. */
 void site_pipe_peer_failed(struct site_pipe *p, struct party peer, const char *why);
 void site_pipe_wait(const struct site_pipe *p, struct task_wait *out);

@@ -9,7 +9,8 @@
 status pki_ca_init(struct ctx *cx, const char *dir, const char *name, int days);
 /* Signs the request of a site: csr file in, certificate file out. AUTH: the request asks for another party id than
  * `party`, or its self-signature is wrong. Keeps a list of what was signed in dir/issued.jsonl. */
-status pki_ca_sign(struct ctx *cx, const char *dir, const char *csr_file, uint32_t party, int days, const char *crt_file);
+status pki_ca_sign(struct ctx *cx, const char *dir, const char *csr_file, uint32_t party, int days,
+                   const char *crt_file);
 /* key_file (0600) and csr_file for a party. EXISTS when the key is there. */
 status pki_site_request(struct ctx *cx, uint32_t party, const char *key_file, const char *csr_file);
 struct cert_info {

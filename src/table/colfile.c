@@ -80,7 +80,8 @@ status colfile_head(struct ctx *cx, const struct colfile *f, const uint8_t **out
     }
     TRY(buf_ok(cx, &b));
     *crc = crc32c(0, b.p, b.n);
-    for (int k = 0; k < 4; k++) b.p[CRC_AT + k] = (uint8_t)(*crc >> (8 * k));
+    for (int k = 0; k < 4; k++)
+        b.p[CRC_AT + k] = (uint8_t)(*crc >> (8 * k));
     TRY(buf_to_arena(cx, &b, &all));
     *out = all.p;
     return OK;
@@ -108,8 +109,8 @@ static status read_magic(struct ctx *cx, struct reader *r, const char magic[8], 
     return reader_u32(cx, r, crc);
 }
 
-static status check_section(struct ctx *cx, const struct colfile *f, size_t col, const char *what, uint64_t off,
-                            uint64_t n)
+static status check_section(struct ctx *cx, const struct colfile *f, size_t col, const char *what,
+                            uint64_t off, uint64_t n)
 {
     if (off % COLFILE_ALIGN || off < colfile_head_bytes(f) || off > f->file_bytes || n > f->file_bytes - off)
         return FAIL(cx, FORMAT, "byte %zu: column %zu: %s of %ju bytes at %ju, file of %ju bytes",
@@ -139,7 +140,8 @@ static status read_entry(struct ctx *cx, struct reader *r, struct colfile *f, si
     if (c->n_missing) TRY(check_section(cx, f, i, "missing", c->null_off, null_bytes(f->n_rows)));
     if (c->n_missing > f->n_rows || (c->null_off != 0) != (c->n_missing != 0))
         return FAIL(cx, FORMAT, "byte %zu: column %zu: %ju cells missing of %ju",
-                    (size_t)COLFILE_HEAD + i * COLFILE_ENTRY, i, (uintmax_t)c->n_missing, (uintmax_t)f->n_rows);
+                    (size_t)COLFILE_HEAD + i * COLFILE_ENTRY, i, (uintmax_t)c->n_missing,
+                    (uintmax_t)f->n_rows);
     return OK;
 }
 
@@ -152,7 +154,8 @@ static status check_rising(struct ctx *cx, size_t chunk, size_t begin, size_t en
 {
     const uint64_t *off = ((const struct rising *)arg)->off;
     uint64_t falls = 0; /* no branch in the loop: the compiler makes vectors of it */
-    for (size_t i = begin; i < end; i++) falls |= (uint64_t)(off[i] > off[i + 1]);
+    for (size_t i = begin; i < end; i++)
+        falls |= (uint64_t)(off[i] > off[i + 1]);
     if (!falls) return OK;
     for (size_t i = begin; i < end; i++)
         if (off[i] > off[i + 1])
@@ -185,18 +188,21 @@ status colfile_read(struct ctx *cx, struct bytes file, struct colfile *out, uint
     TRY(reader_u64(cx, &r, &n_cols));
     TRY(reader_u64(cx, &r, &f.file_bytes));
     if (f.n_rows > TABLE_MAX_ROWS) return FAIL(cx, FORMAT, "byte 16: %ju rows", (uintmax_t)f.n_rows);
-    if (n_cols < 1 || n_cols > TABLE_MAX_COLS + 1) return FAIL(cx, FORMAT, "byte 24: %ju columns", (uintmax_t)n_cols);
+    if (n_cols < 1 || n_cols > TABLE_MAX_COLS + 1)
+        return FAIL(cx, FORMAT, "byte 24: %ju columns", (uintmax_t)n_cols);
     if (f.file_bytes != file.n)
         return FAIL(cx, FORMAT, "byte 32: written with %ju bytes, has %zu", (uintmax_t)f.file_bytes, file.n);
     f.n_cols = (size_t)n_cols;
     const uint8_t *rest;
     TRY(reader_bytes(cx, &r, COLFILE_HEAD - 40, &rest));
     if (reader_left(&r) < f.n_cols * COLFILE_ENTRY)
-        return FAIL(cx, FORMAT, "byte %d: %zu bytes left for %zu columns", COLFILE_HEAD, reader_left(&r), f.n_cols);
+        return FAIL(cx, FORMAT, "byte %d: %zu bytes left for %zu columns", COLFILE_HEAD, reader_left(&r),
+                    f.n_cols);
     if (head_crc(file.p, colfile_head_bytes(&f)) != want)
         return FAIL(cx, FORMAT, "byte %d: the head's checksum does not hold", CRC_AT);
     if (!(f.cols = NEW(cx, struct colfile_col, f.n_cols))) return FAIL(cx, NOMEM, "%zu columns", f.n_cols);
-    for (size_t i = 0; i < f.n_cols; i++) TRY(read_entry(cx, &r, &f, i));
+    for (size_t i = 0; i < f.n_cols; i++)
+        TRY(read_entry(cx, &r, &f, i));
     for (size_t i = 0; i < f.n_cols; i++)
         if (f.cols[i].type == COL_STR) TRY(check_offsets(cx, file, &f, i));
     *out = f;
@@ -233,10 +239,12 @@ status rowsfile_read(struct ctx *cx, struct bytes file, uint64_t n_physical, con
     TRY(reader_bytes(cx, &r, ROWS_HEAD - 24, &rest));
     if (count > TABLE_MAX_ROWS || reader_left(&r) != count * sizeof(uint32_t))
         return FAIL(cx, FORMAT, "byte 16: %ju rows in %zu bytes", (uintmax_t)count, reader_left(&r));
-    if (crc32c(0, r.p, reader_left(&r)) != want) return FAIL(cx, FORMAT, "byte %d: the checksum does not hold", CRC_AT);
+    if (crc32c(0, r.p, reader_left(&r)) != want)
+        return FAIL(cx, FORMAT, "byte %d: the checksum does not hold", CRC_AT);
     const uint32_t *p = (const uint32_t *)(const void *)r.p;
     uint32_t most = 0;
-    for (uint64_t i = 0; i < count; i++) most = p[i] > most ? p[i] : most;
+    for (uint64_t i = 0; i < count; i++)
+        most = p[i] > most ? p[i] : most;
     if (count && most >= n_physical)
         return FAIL(cx, FORMAT, "byte %d: row %u of a table of %ju", ROWS_HEAD, most, (uintmax_t)n_physical);
     *rows = p;

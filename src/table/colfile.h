@@ -35,7 +35,8 @@ status colfile_read(struct ctx *cx, struct bytes file, struct colfile *out, uint
 
 /* rows.idx: a head of 64 bytes (magic, version, CRC32C of the rows, count), then n times uint32. */
 status rowsfile_write(struct ctx *cx, const char *path, const uint32_t *rows, size_t n);
-status rowsfile_read(struct ctx *cx, struct bytes file, uint64_t n_physical, const uint32_t **rows, size_t *n);
+status rowsfile_read(struct ctx *cx, struct bytes file, uint64_t n_physical, const uint32_t **rows,
+                     size_t *n);
 
 /* table.json: the schema. Written last, whole or not at all, into a folder that is then renamed to its final name. */
 struct schema {

@@ -8,11 +8,12 @@
 #include "table/table.h"
 
 struct csv_options {
-    char delimiter;            /* 0 = ',' */
-    bool no_header;            /* columns are then id, x0, x1, ... */
-    const char *id;            /* name of the id column; NULL = the first column */
-    const char *label;         /* name of the label column; NULL = "y" when there is one, else none */
-    const char *const *missing; /* texts that mean missing besides the empty cell; NULL = "NA", "NaN", "nan", "null", "None", "?" */
+    char delimiter;    /* 0 = ',' */
+    bool no_header;    /* columns are then id, x0, x1, ... */
+    const char *id;    /* name of the id column; NULL = the first column */
+    const char *label; /* name of the label column; NULL = "y" when there is one, else none */
+    const char *const *
+        missing; /* texts that mean missing besides the empty cell; NULL = "NA", "NaN", "nan", "null", "None", "?" */
     size_t n_missing;
     /* Declared types, "name:f64", "name:i64", "name:str"; others are inferred: i64 if all cells are integers, f64 if all
      * numbers, else str. */

@@ -8,12 +8,19 @@
 #include "table/csv_num.h"
 #include <math.h>
 
-enum { STAGE_BYTES = 4 << 20, STAGE_ROWS = 16384, TEXT_BYTES = 4 << 20, TEXT_MOST = 128 << 10, TEXT_LEAST = 256, BLOCK = 256 };
+enum {
+    STAGE_BYTES = 4 << 20,
+    STAGE_ROWS = 16384,
+    TEXT_BYTES = 4 << 20,
+    TEXT_MOST = 128 << 10,
+    TEXT_LEAST = 256,
+    BLOCK = 256
+};
 
 struct sink { /* one column, in the file's order */
     uint8_t *data, *null, *text;
     size_t text_used;
-    uint64_t text_at;   /* where the next cell's text goes, in the column's */
+    uint64_t text_at; /* where the next cell's text goes, in the column's */
 };
 
 struct task {
@@ -71,7 +78,8 @@ static status set_stage(struct ctx *cx, struct task *t, struct csv_work *w)
 static status flush_text(struct ctx *cx, struct task *t, size_t c)
 {
     struct sink *s = &t->sinks[c];
-    TRY(fd_pwrite_all(cx, t->im->out, s->text, s->text_used, target(t, c)->text_off + s->text_at - s->text_used));
+    TRY(fd_pwrite_all(cx, t->im->out, s->text, s->text_used,
+                      target(t, c)->text_off + s->text_at - s->text_used));
     s->text_used = 0;
     return OK;
 }
@@ -165,7 +173,8 @@ static status flush(struct ctx *cx, struct task *t)
     for (size_t c = 0; c < t->im->file.n_cols; c++) {
         const struct colfile_col *col = target(t, c);
         TRY(fd_pwrite_all(cx, fd, t->sinks[c].data, t->staged * 8, col->data_off + t->base * 8));
-        if (col->n_missing) TRY(fd_pwrite_all(cx, fd, t->sinks[c].null, (t->staged + 7) / 8, col->null_off + t->base / 8));
+        if (col->n_missing)
+            TRY(fd_pwrite_all(cx, fd, t->sinks[c].null, (t->staged + 7) / 8, col->null_off + t->base / 8));
         if (col->type == COL_STR) TRY(flush_text(cx, t, c));
     }
     memset(t->null_all, 0, t->null_bytes);
@@ -177,9 +186,12 @@ static status flush(struct ctx *cx, struct task *t)
 static status put_run(struct ctx *cx, struct task *t, const struct run *r)
 {
     switch (target(t, r->col)->type) {
-    case COL_F64: return put_reals(cx, t, r);
-    case COL_I64: return put_integers(cx, t, r);
-    case COL_STR: break;
+    case COL_F64:
+        return put_reals(cx, t, r);
+    case COL_I64:
+        return put_integers(cx, t, r);
+    case COL_STR:
+        break;
     }
     return put_strings(cx, t, r);
 }
@@ -210,7 +222,8 @@ static void pass_over(struct task *t, size_t n)
         if (target(t, c)->type != COL_STR) continue;
         csv_cells(t->rd, c, t->chosen, 0, n, cells, doubled);
         for (size_t i = 0; i < n; i++)
-            if (c == f->id_col || !csv_is_missing(f, cells[i])) t->sinks[c].text_at += csv_length(cells[i], doubled[i]);
+            if (c == f->id_col || !csv_is_missing(f, cells[i]))
+                t->sinks[c].text_at += csv_length(cells[i], doubled[i]);
     }
 }
 
@@ -262,7 +275,8 @@ static status convert(struct ctx *cx, struct csv_import *im, size_t part, struct
     t.base = round_up(p->kept, n);
     if (t.base >= last) return OK;
     TRY(set_stage(cx, &t, w));
-    for (size_t c = 0; c < n_cols; c++) t.sinks[c].text_at = im->text_at[part * n_cols + c];
+    for (size_t c = 0; c < n_cols; c++)
+        t.sinks[c].text_at = im->text_at[part * n_cols + c];
     csv_reader_seek(&w->reader, &im->file, p->start, p->end);
     while (row < last) {
         TRY(csv_reader_next(cx, t.rd));

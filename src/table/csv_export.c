@@ -14,7 +14,8 @@ static void put_cell(struct buf *b, const void *p, size_t n)
 {
     const char *s = (const char *)p;
     bool plain = n == 0 || s[0] != '"';
-    for (size_t i = 0; i < n && plain; i++) plain = s[i] != ',' && s[i] != '\n' && s[i] != '\r' && s[i] != '"';
+    for (size_t i = 0; i < n && plain; i++)
+        plain = s[i] != ',' && s[i] != '\n' && s[i] != '\r' && s[i] != '"';
     if (plain) {
         buf_put(b, s, n);
         return;

@@ -25,14 +25,16 @@ status csv_works_new(struct ctx *cx, struct csv_import *im)
     im->n_works = pool_threads(cx->pool) + 1;
     im->works = NEW(cx, struct csv_work, im->n_works);
     if (!im->works) return FAIL(cx, NOMEM, "buffers of %u threads", im->n_works);
-    for (unsigned i = 0; i < im->n_works; i++) atomic_flag_clear(&im->works[i].busy);
+    for (unsigned i = 0; i < im->n_works; i++)
+        atomic_flag_clear(&im->works[i].busy);
     return OK;
 }
 
 struct csv_work *csv_work_take(struct csv_import *im)
 {
     for (unsigned i = 0;; i = (i + 1) % im->n_works) /* one more than threads: one is free */
-        if (!atomic_flag_test_and_set_explicit(&im->works[i].busy, memory_order_acquire)) return &im->works[i];
+        if (!atomic_flag_test_and_set_explicit(&im->works[i].busy, memory_order_acquire))
+            return &im->works[i];
 }
 
 void csv_work_give(struct csv_work *w)
@@ -50,8 +52,8 @@ void csv_works_free(struct csv_import *im)
     }
 }
 
-status csv_choose(struct ctx *cx, const struct csv_import *im, struct csv_work *w, uint64_t file_row, size_t n_rows,
-                  const uint32_t **chosen, size_t *n)
+status csv_choose(struct ctx *cx, const struct csv_import *im, struct csv_work *w, uint64_t file_row,
+                  size_t n_rows, const uint32_t **chosen, size_t *n)
 {
     *chosen = NULL;
     *n = n_rows;
@@ -71,7 +73,8 @@ static status make_parts(struct ctx *cx, struct csv_import *im)
     uint64_t bytes = im->file.size - im->file.body, part = bytes / 64;
     part = part < PART_LEAST ? PART_LEAST : part > PART_MOST ? PART_MOST : part;
     if (im->part_bytes) part = im->part_bytes;
-    uint64_t most = STATS_MOST / im->file.n_cols; /* parts times columns: bounded memory for wide and for long files */
+    uint64_t most =
+        STATS_MOST / im->file.n_cols; /* parts times columns: bounded memory for wide and for long files */
     if (bytes / part >= most) part = bytes / most + 1;
     size_t n_cols = im->file.n_cols;
     im->n_parts = (size_t)(bytes / part + (bytes % part != 0));
@@ -127,12 +130,13 @@ static status drop_repeats(struct ctx *cx, struct csv_import *im, const uint64_t
     im->drop = bitmap;
     im->n_drop = im->layout.n_rows;
     memset(im->text_at, 0, im->file.n_cols * sizeof *im->text_at);
-    for (size_t k = 0; k < im->n_parts; k++) im->parts[k].known = true, im->parts[k].done = false;
+    for (size_t k = 0; k < im->n_parts; k++)
+        im->parts[k].known = true, im->parts[k].done = false;
     return both_passes(cx, im);
 }
 
-static status handle_repeats(struct ctx *cx, struct csv_import *im, const char *folder, const struct csv_options *opt,
-                             struct csv_result *r)
+static status handle_repeats(struct ctx *cx, struct csv_import *im, const char *folder,
+                             const struct csv_options *opt, struct csv_result *r)
 {
     struct ids_repeats rep;
     const uint64_t *bitmap = NULL;
@@ -160,14 +164,18 @@ static status check_unchanged(struct ctx *cx, const struct csv_file *f, const st
 static status write_schema(struct ctx *cx, struct csv_import *im, const char *part)
 {
     const struct csv_file *f = &im->file;
-    struct schema s = {.n_rows = im->layout.n_rows, .n_physical = im->layout.n_rows, .id_name = f->names[f->id_col],
-                       .n_cols = f->n_cols - 1, .data_bytes = im->layout.file_bytes};
+    struct schema s = {.n_rows = im->layout.n_rows,
+                       .n_physical = im->layout.n_rows,
+                       .id_name = f->names[f->id_col],
+                       .n_cols = f->n_cols - 1,
+                       .data_bytes = im->layout.file_bytes};
     struct column_spec *cols = NEW(cx, struct column_spec, f->n_cols);
     const uint8_t *head;
     if (!cols) return FAIL(cx, NOMEM, "%zu columns", f->n_cols);
     for (size_t c = 0; c < f->n_cols; c++) {
         size_t k = csv_target(f, c);
-        if (k) cols[k - 1] = (struct column_spec){f->names[c], NULL, im->layout.cols[k].type, f->cols[c].kind};
+        if (k)
+            cols[k - 1] = (struct column_spec){f->names[c], NULL, im->layout.cols[k].type, f->cols[c].kind};
     }
     s.cols = cols;
     TRY(colfile_head(cx, &im->layout, &head, &s.data_crc));
@@ -198,7 +206,8 @@ static status build(struct ctx *cx, struct csv_import *im, const char *part, con
     out->n_rows = im->layout.n_rows;
     out->n_cols = im->file.n_cols - 1;
     out->bytes = im->file.size;
-    for (size_t c = 1; c < im->layout.n_cols; c++) out->n_missing += im->layout.cols[c].n_missing;
+    for (size_t c = 1; c < im->layout.n_cols; c++)
+        out->n_missing += im->layout.cols[c].n_missing;
     return OK;
 }
 
@@ -218,8 +227,9 @@ static status import(struct ctx *cx, struct csv_import *im, const char *file, co
 }
 
 status csv_import_parts(struct ctx *cx, const char *file, const char *path, const struct csv_options *opt,
-                        uint64_t part_bytes, void (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_all),
-                        void *arg, struct csv_result *out)
+                        uint64_t part_bytes,
+                        void (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_all), void *arg,
+                        struct csv_result *out)
 {
     static const struct csv_options none = {0};
     struct csv_import im = {.out = -1, .part_bytes = part_bytes, .progress = progress, .progress_arg = arg};

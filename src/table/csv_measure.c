@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 /* The first newline at or behind `at`, plus one; the file's end when there is none. */
-static status guess_start(struct ctx *cx, const struct csv_file *f, struct csv_work *w, uint64_t at, uint64_t *out)
+static status guess_start(struct ctx *cx, const struct csv_file *f, struct csv_work *w, uint64_t at,
+                          uint64_t *out)
 {
     struct buf *b = &w->reader.raw;
     const size_t step = 64 << 10;
@@ -50,14 +51,16 @@ static size_t row_of(const struct sweep *s, size_t i)
     return s->chosen ? s->chosen[i] : i;
 }
 
-static void note(struct csv_fault *fault, enum csv_fault_kind kind, size_t row, size_t col, struct csv_cell cell)
+static void note(struct csv_fault *fault, enum csv_fault_kind kind, size_t row, size_t col,
+                 struct csv_cell cell)
 {
     if (fault->kind && fault->row <= row) return;
     *fault = (struct csv_fault){.kind = kind, .row = row, .col = col};
     csv_show(cell, fault->text);
 }
 
-static void sweep_ids(const struct sweep *s, size_t c, size_t from, size_t n, struct csv_stat *st, struct csv_fault *fault)
+static void sweep_ids(const struct sweep *s, size_t c, size_t from, size_t n, struct csv_stat *st,
+                      struct csv_fault *fault)
 {
     struct csv_cell cells[BLOCK];
     bool doubled[BLOCK];
@@ -96,7 +99,8 @@ static void sweep_column(const struct sweep *s, size_t c, size_t from, size_t n,
     bool doubled[BLOCK];
     bool cell_by_cell = col->declared ? col->type != COL_F64 : st->num_class == NUM_TEXT;
     csv_cells(s->rd, c, s->chosen, from, n, cells, doubled);
-    for (size_t i = 0; i < n; i++) st->text_bytes += cells[i].n;
+    for (size_t i = 0; i < n; i++)
+        st->text_bytes += cells[i].n;
     for (size_t i = 0; i < n; i++) {
         enum num_class k = NUM_NONE;
         if (!cell_by_cell) i += csv_class_many(cells + i, n - i, f->missing_start, &k);
@@ -123,7 +127,8 @@ static size_t rows_before(const struct csv_reader *rd, uint64_t hi)
 static size_t chosen_before(const struct sweep *s, uint64_t row)
 {
     size_t n = s->n;
-    while (n && row_of(s, n - 1) >= row) n--;
+    while (n && row_of(s, n - 1) >= row)
+        n--;
     return n;
 }
 
@@ -240,11 +245,13 @@ static status sum_up(struct ctx *cx, struct csv_import *im)
         row += p->n_rows;
         kept += p->n_kept;
         for (size_t c = 0; c < n_cols; c++)
-            im->text_at[(k + 1) * n_cols + c] = im->text_at[k * n_cols + c] + im->stats[k * n_cols + c].text_bytes;
+            im->text_at[(k + 1) * n_cols + c] =
+                im->text_at[k * n_cols + c] + im->stats[k * n_cols + c].text_bytes;
     }
     if (row == 0) return FAIL(cx, FORMAT, "%s has a header and no rows", im->file.name);
     if (kept > TABLE_MAX_ROWS)
-        return FAIL(cx, LIMIT, "%s: %ju rows, at most %ju", im->file.name, (uintmax_t)kept, (uintmax_t)TABLE_MAX_ROWS);
+        return FAIL(cx, LIMIT, "%s: %ju rows, at most %ju", im->file.name, (uintmax_t)kept,
+                    (uintmax_t)TABLE_MAX_ROWS);
     struct colfile *f = &im->layout;
     f->n_rows = kept;
     f->n_cols = n_cols;
@@ -258,7 +265,9 @@ static status sum_up(struct ctx *cx, struct csv_import *im)
             col->n_missing += st->n_missing;
         }
         if (c == im->file.id_col) continue;
-        col->type = widest == NUM_INT ? COL_I64 : widest == NUM_TEXT ? COL_STR : COL_F64; /* nothing at all: f64 */
+        col->type = widest == NUM_INT    ? COL_I64
+                    : widest == NUM_TEXT ? COL_STR
+                                         : COL_F64; /* nothing at all: f64 */
         if (im->file.cols[c].declared) col->type = im->file.cols[c].type;
         if (col->type != COL_STR) col->text_bytes = 0;
     }

@@ -14,8 +14,10 @@ static bool digit(char c)
 
 static void trim(const char **s, size_t *n)
 {
-    while (*n && (**s == ' ' || **s == '\t')) ++*s, --*n;
-    while (*n && ((*s)[*n - 1] == ' ' || (*s)[*n - 1] == '\t')) --*n;
+    while (*n && (**s == ' ' || **s == '\t'))
+        ++*s, --*n;
+    while (*n && ((*s)[*n - 1] == ' ' || (*s)[*n - 1] == '\t'))
+        --*n;
 }
 
 static enum num_class class_slow(const char *s, size_t n)
@@ -48,7 +50,8 @@ static bool eight(const char *s, uint64_t *out)
     if ((((w + 0x4646464646464646) | (w - 0x3030303030303030)) & 0x8080808080808080) != 0) return false;
     w -= 0x3030303030303030;
     w = w * 10 + (w >> 8);
-    *out = (((w & 0x000000ff000000ff) * 0x000f424000000064) + (((w >> 16) & 0x000000ff000000ff) * 0x0000271000000001)) >>
+    *out = (((w & 0x000000ff000000ff) * 0x000f424000000064) +
+            (((w >> 16) & 0x000000ff000000ff) * 0x0000271000000001)) >>
            32;
     return true;
 }
@@ -57,8 +60,10 @@ static bool eight(const char *s, uint64_t *out)
 static size_t digits(const char *s, size_t n, size_t i, uint64_t *m)
 {
     uint64_t w;
-    while (i + 8 <= n && eight(s + i, &w)) *m = *m * 100000000 + w, i += 8;
-    while (i < n && digit(s[i])) *m = *m * 10 + (uint64_t)(s[i] - '0'), i++;
+    while (i + 8 <= n && eight(s + i, &w))
+        *m = *m * 100000000 + w, i += 8;
+    while (i < n && digit(s[i]))
+        *m = *m * 10 + (uint64_t)(s[i] - '0'), i++;
     return i;
 }
 
@@ -67,9 +72,10 @@ static size_t digits(const char *s, size_t n, size_t i, uint64_t *m)
  * same as rounding once unless the 64-bit value lies exactly between two doubles. */
 static bool scale(uint64_t m, int e, double *out)
 {
-    static const long double ten[28] = {1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,  1e7L,  1e8L,  1e9L,
-                                        1e10L, 1e11L, 1e12L, 1e13L, 1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L,
-                                        1e20L, 1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L}; /* all exact */
+    static const long double ten[28] = {
+        1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,  1e7L,  1e8L,  1e9L,
+        1e10L, 1e11L, 1e12L, 1e13L, 1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L,
+        1e20L, 1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L}; /* all exact */
     uint64_t bits;
     if (e < -27 || e > 27) return false;
     long double x = e < 0 ? (long double)m / ten[-e] : (long double)m * ten[e];
@@ -101,7 +107,7 @@ static bool exponent(const char *s, size_t n, size_t i, int *e)
     return true;
 }
 
-static const double powers[17] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7, 1e8,
+static const double powers[17] = {1e0, 1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7, 1e8,
                                   1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16};
 
 static bool f64_fast(const char *s, size_t n, double *out)
@@ -148,7 +154,8 @@ bool csv_i64(const char *s, size_t n, int64_t *out)
     return num_parse_i64(s, n, out);
 }
 
-static size_t class_many_plain(const struct csv_cell *c, size_t n, const bool stop[256], enum num_class *widest)
+static size_t class_many_plain(const struct csv_cell *c, size_t n, const bool stop[256],
+                               enum num_class *widest)
 {
     for (size_t i = 0; i < n; i++) {
         if (c[i].n == 0 || c[i].n > 32 || stop[(uint8_t)c[i].p[0]]) return i;
@@ -174,8 +181,8 @@ struct sixteen {
     bool negative;
 };
 
-__attribute__((target("avx2,bmi,bmi2"))) static inline bool load_sixteen(const struct csv_cell *c, const bool stop[256],
-                                                                         struct sixteen *out)
+__attribute__((target("avx2,bmi,bmi2"))) static inline bool
+load_sixteen(const struct csv_cell *c, const bool stop[256], struct sixteen *out)
 {
     const char *s = c->p;
     size_t n = c->n;
@@ -200,8 +207,8 @@ __attribute__((target("avx2,bmi,bmi2"))) static inline bool one_point(const stru
     return (x->other & (x->other - 1)) == 0 && x->n > 1 && s[_tzcnt_u32(x->other)] == '.';
 }
 
-__attribute__((target("avx2,bmi,bmi2"))) static size_t class_many_avx2(const struct csv_cell *c, size_t n,
-                                                                       const bool stop[256], enum num_class *widest)
+__attribute__((target("avx2,bmi,bmi2"))) static size_t
+class_many_avx2(const struct csv_cell *c, size_t n, const bool stop[256], enum num_class *widest)
 {
     const __m256i zero = _mm256_set1_epi8('0'), nine = _mm256_set1_epi8(9);
     bool real = false;
@@ -223,12 +230,14 @@ __attribute__((target("avx2,bmi,bmi2"))) static size_t class_many_avx2(const str
 }
 
 /* Digits move to the right end of the vector, over the point; then pairs, fours and eights of them are joined. */
-__attribute__((target("avx2,bmi,bmi2"))) static inline uint64_t join_digits(const struct sixteen *x, unsigned point)
+__attribute__((target("avx2,bmi,bmi2"))) static inline uint64_t join_digits(const struct sixteen *x,
+                                                                            unsigned point)
 {
     const __m128i iota = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     __m128i from = _mm_add_epi8(iota, _mm_set1_epi8((char)(x->n - 16)));
-    from = _mm_add_epi8(from, _mm_cmpgt_epi8(_mm_set1_epi8((char)(point + 1)), from)); /* up to the point: one before */
-    __m128i d = _mm_shuffle_epi8(x->digits, from); /* negative: zero */
+    from = _mm_add_epi8(
+        from, _mm_cmpgt_epi8(_mm_set1_epi8((char)(point + 1)), from)); /* up to the point: one before */
+    __m128i d = _mm_shuffle_epi8(x->digits, from);                     /* negative: zero */
     __m128i pairs = _mm_maddubs_epi16(d, _mm_set1_epi16(0x010a));
     __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(0x00010064));
     __m128i eights = _mm_madd_epi16(_mm_packus_epi32(fours, fours), _mm_set1_epi32(0x00012710));

@@ -14,9 +14,9 @@ struct csv_part {
     uint64_t start, end; /* of its first row, and of the first row behind it */
     bool known;          /* start is no guess */
     bool done;
-    uint64_t n_rows;     /* in the file */
-    uint64_t n_kept;     /* without those dropped as repeated */
-    uint64_t row, kept;  /* sums of all before this part */
+    uint64_t n_rows;    /* in the file */
+    uint64_t n_kept;    /* without those dropped as repeated */
+    uint64_t row, kept; /* sums of all before this part */
     struct csv_fault fault;
 };
 /* What the first pass learns of one column in one part, and what all parts before hold. */
@@ -34,11 +34,11 @@ struct csv_import {
     uint64_t *text_at;      /* [part + 1][column of the file]: where the part's text starts in the column's */
     const uint64_t *drop;   /* bitmap over n_drop rows of the file: left out; NULL = none */
     uint64_t n_drop;
-    struct colfile layout;  /* column 0 the id, then the others in the file's order */
-    int out;                /* data.col */
+    struct colfile layout; /* column 0 the id, then the others in the file's order */
+    int out;               /* data.col */
     struct csv_work *works;
     unsigned n_works;
-    uint64_t part_bytes;    /* 0: chosen by the file's size */
+    uint64_t part_bytes; /* 0: chosen by the file's size */
     atomic_uint_fast64_t bytes_done;
     uint64_t bytes_all;
     atomic_flag reporting;
@@ -56,8 +56,8 @@ static inline bool csv_dropped(const struct csv_import *im, uint64_t row)
     return row < im->n_drop && (im->drop[row / 64] >> (row % 64) & 1);
 }
 /* Which of a batch's first n_rows rows are kept; file_row is the batch's first. *chosen NULL: all. */
-status csv_choose(struct ctx *cx, const struct csv_import *im, struct csv_work *w, uint64_t file_row, size_t n_rows,
-                  const uint32_t **chosen, size_t *n);
+status csv_choose(struct ctx *cx, const struct csv_import *im, struct csv_work *w, uint64_t file_row,
+                  size_t n_rows, const uint32_t **chosen, size_t *n);
 void csv_progress(struct csv_import *im, uint64_t more);
 
 /* Buffers for the calling thread; gives them back. */
@@ -68,8 +68,9 @@ void csv_works_free(struct csv_import *im);
 
 /* csv_import with parts of a given size: the tests' way to put borders everywhere. The table is the same for any. */
 status csv_import_parts(struct ctx *cx, const char *file, const char *path, const struct csv_options *opt,
-                        uint64_t part_bytes, void (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_all),
-                        void *arg, struct csv_result *out);
+                        uint64_t part_bytes,
+                        void (*progress)(void *arg, uint64_t bytes_done, uint64_t bytes_all), void *arg,
+                        struct csv_result *out);
 
 /* csv_measure.c: first pass. Fills parts, stats, text_at and the columns' types; the first fault is an error. */
 status csv_measure(struct ctx *cx, struct csv_import *im);

@@ -47,7 +47,8 @@ static status fill(struct ctx *cx, struct csv_reader *rd, size_t *n, bool *at_en
     return OK;
 }
 
-static void set_fault(struct csv_reader *rd, enum csv_fault_kind kind, size_t n_rows, size_t col, size_t found)
+static void set_fault(struct csv_reader *rd, enum csv_fault_kind kind, size_t n_rows, size_t col,
+                      size_t found)
 {
     rd->n_rows = n_rows;
     rd->fault = (struct csv_fault){.kind = kind, .row = n_rows, .col = col, .found = found};
@@ -201,8 +202,8 @@ uint64_t csv_row_offset(const struct csv_reader *rd, size_t r)
     return rd->off + (at > rd->have ? rd->have : at);
 }
 
-bool csv_cells(const struct csv_reader *rd, size_t c, const uint32_t *chosen, size_t from, size_t n, struct csv_cell *cells,
-               bool *doubled)
+bool csv_cells(const struct csv_reader *rd, size_t c, const uint32_t *chosen, size_t from, size_t n,
+               struct csv_cell *cells, bool *doubled)
 {
     size_t n_cols = rd->file->n_cols;
     bool any = false;
@@ -216,7 +217,8 @@ bool csv_cells(const struct csv_reader *rd, size_t c, const uint32_t *chosen, si
     }
     const uint32_t *pos = rd->marks.pos + from * n_cols + c;
     const char *s = (const char *)rd->raw.p;
-    for (size_t i = 0; i < n; i++, pos += n_cols) cells[i] = (struct csv_cell){s + pos[-1] + 1, pos[0] - pos[-1] - 1};
+    for (size_t i = 0; i < n; i++, pos += n_cols)
+        cells[i] = (struct csv_cell){s + pos[-1] + 1, pos[0] - pos[-1] - 1};
     return false;
 }
 
@@ -269,22 +271,27 @@ static status fail_cell(struct ctx *cx, const struct csv_file *f, const struct c
     uintmax_t row = x->row + 1;
     switch (x->kind) {
     case CSV_TEXT_AFTER_QUOTE:
-        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': text after the closing quote; a quote inside a quoted "
-                                "cell is written twice", f->name, row, name);
+        return FAIL(cx, FORMAT,
+                    "%s: row %ju, column '%.80s': text after the closing quote; a quote inside a quoted "
+                    "cell is written twice",
+                    f->name, row, name);
     case CSV_UNCLOSED:
-        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': a quote opens here and never closes", f->name, row, name);
+        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': a quote opens here and never closes", f->name,
+                    row, name);
     case CSV_NUL:
-        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': a NUL byte; is this a text file?", f->name, row, name);
+        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': a NUL byte; is this a text file?", f->name, row,
+                    name);
     case CSV_NOT_UTF8:
-        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': not UTF-8; convert the file first", f->name, row, name);
+        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': not UTF-8; convert the file first", f->name,
+                    row, name);
     case CSV_EMPTY_ID:
         return FAIL(cx, FORMAT, "%s: row %ju: the id (column '%.80s') is empty", f->name, row, name);
     case CSV_NOT_F64:
-        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': '%s' is no number, declared f64", f->name, row, name,
-                    x->text);
-    case CSV_NOT_I64:
-        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': '%s' is no 64-bit integer, declared i64", f->name, row,
+        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': '%s' is no number, declared f64", f->name, row,
                     name, x->text);
+    case CSV_NOT_I64:
+        return FAIL(cx, FORMAT, "%s: row %ju, column '%.80s': '%s' is no 64-bit integer, declared i64",
+                    f->name, row, name, x->text);
     case CSV_FINE:
     case CSV_RAGGED:
     case CSV_LONG_LINE:
@@ -297,8 +304,8 @@ status csv_fault_fail(struct ctx *cx, const struct csv_file *f, const struct csv
 {
     uintmax_t row = x->row + 1;
     if (x->kind == CSV_RAGGED)
-        return FAIL(cx, FORMAT, "%s: row %ju: %zu cell%s, want %zu", f->name, row, x->found, x->found == 1 ? "" : "s",
-                    f->n_cols);
+        return FAIL(cx, FORMAT, "%s: row %ju: %zu cell%s, want %zu", f->name, row, x->found,
+                    x->found == 1 ? "" : "s", f->n_cols);
     if (x->kind == CSV_LONG_LINE)
         return FAIL(cx, LIMIT, "%s: row %ju: longer than %d MiB", f->name, row, CSV_MAX_LINE >> 20);
     return fail_cell(cx, f, x);

@@ -15,7 +15,7 @@ enum { CSV_BATCH = 256 << 10, CSV_SHOWN = 40, CSV_MAX_HEADER = 16 << 20, CSV_MAX
 /* What is wrong with the file, and where. */
 enum csv_fault_kind {
     CSV_FINE,
-    CSV_RAGGED,        /* found cells */
+    CSV_RAGGED, /* found cells */
     CSV_TEXT_AFTER_QUOTE,
     CSV_UNCLOSED,
     CSV_LONG_LINE,
@@ -27,8 +27,8 @@ enum csv_fault_kind {
 };
 struct csv_fault {
     enum csv_fault_kind kind;
-    uint64_t row;  /* in the batch, later in the chunk, then in the file; from 0 */
-    size_t col;    /* in the file */
+    uint64_t row; /* in the batch, later in the chunk, then in the file; from 0 */
+    size_t col;   /* in the file */
     size_t found;
     char text[CSV_SHOWN + 4]; /* the cell, cut */
 };
@@ -39,14 +39,14 @@ struct csv_file {
     int fd;
     uint64_t size, body; /* body: where the first row starts */
     uint8_t delimiter;
-    size_t n_cols;       /* in the file, with the id column */
+    size_t n_cols; /* in the file, with the id column */
     size_t id_col;
     const char **names;
     struct csv_column {
         bool declared;
         enum col_type type; /* when declared; else set after the first pass */
         enum col_kind kind;
-    } *cols;
+    } * cols;
     const char *const *missing;
     size_t n_missing;
     bool missing_start[256]; /* first bytes of those texts */
@@ -56,11 +56,11 @@ struct csv_reader {
     const struct csv_file *file;
     struct buf raw, ends; /* raw.p[0..have), then CSV_PAD bytes */
     size_t have, target;
-    uint64_t off;         /* of raw.p[0] in the file */
+    uint64_t off; /* of raw.p[0] in the file */
     uint64_t stop;
     struct csv_marks marks;
     /* the batch */
-    size_t first;         /* where its first cell starts */
+    size_t first; /* where its first cell starts */
     size_t n_rows, used;
     struct csv_fault fault; /* of the row after the batch's last; row is n_rows then */
     uint64_t fault_at;      /* where that row starts in the file */
@@ -82,7 +82,8 @@ static inline struct csv_cell csv_raw_cell(const struct csv_reader *rd, size_t r
     size_t b = i ? (size_t)rd->marks.pos[i - 1] + 1 : rd->first, e = rd->marks.pos[i];
     const char *s = (const char *)rd->raw.p;
     if (c + 1 == rd->file->n_cols)
-        while (e > b && (s[e - 1] == '\r' || s[e - 1] == '\n')) e--;
+        while (e > b && (s[e - 1] == '\r' || s[e - 1] == '\n'))
+            e--;
     return (struct csv_cell){s + b, e - b};
 }
 /* What the cell means; *doubled: it still holds quotes in pairs, half of them to be left out. */
@@ -96,10 +97,13 @@ static inline struct csv_cell csv_unquote(struct csv_cell c, bool *doubled)
 }
 /* Cells of column c: of rows chosen[from..) (of rows from.. when chosen is NULL), n of them; doubled[i] as above. Returns
  * whether any is. */
-bool csv_cells(const struct csv_reader *rd, size_t c, const uint32_t *chosen, size_t from, size_t n, struct csv_cell *cells,
-               bool *doubled);
+bool csv_cells(const struct csv_reader *rd, size_t c, const uint32_t *chosen, size_t from, size_t n,
+               struct csv_cell *cells, bool *doubled);
 size_t csv_length_doubled(struct csv_cell c);
-static inline size_t csv_length(struct csv_cell c, bool doubled) { return doubled ? csv_length_doubled(c) : c.n; }
+static inline size_t csv_length(struct csv_cell c, bool doubled)
+{
+    return doubled ? csv_length_doubled(c) : c.n;
+}
 /* n bytes or fewer of the meaning into out, from *at on in the cell; advances *at. Returns how many. */
 size_t csv_copy(struct csv_cell c, bool doubled, size_t *at, char *out, size_t n);
 

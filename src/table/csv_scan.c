@@ -80,7 +80,8 @@ static void slow_block(struct csv_marks *m, struct state *s, struct bits b, size
 /* Bit i is the parity of bits 0 to i. */
 static uint64_t parity_up_to(uint64_t x)
 {
-    for (unsigned k = 1; k < 64; k *= 2) x ^= x << k;
+    for (unsigned k = 1; k < 64; k *= 2)
+        x ^= x << k;
     return x;
 }
 
@@ -90,28 +91,32 @@ static uint64_t parity_up_to(uint64_t x)
 static bool quoted_block(struct csv_marks *m, struct state *s, struct bits b, size_t base, uint8_t delimiter)
 {
     uint64_t q = s->skip == base ? b.quote & ~(uint64_t)1 : b.quote;
-    uint64_t inside = parity_up_to(q) ^ (m->in_quote ? ~(uint64_t)0 : 0); /* with the opening quote, without the closing */
+    uint64_t inside =
+        parity_up_to(q) ^ (m->in_quote ? ~(uint64_t)0 : 0); /* with the opening quote, without the closing */
     uint64_t ends = (b.delimiter | b.newline) & ~inside, opens = q & inside, closes = q & ~inside;
     if (opens & ~(ends << 1 | (uint64_t)(s->cell == base) | closes << 1)) return false;
-    for (uint64_t odd = closes & ~((ends | opens) >> 1); odd; odd &= odd - 1) { /* a line's \r, the block's end, or wrong */
+    for (uint64_t odd = closes & ~((ends | opens) >> 1); odd;
+         odd &= odd - 1) { /* a line's \r, the block's end, or wrong */
         size_t next = base + (size_t)__builtin_ctzll(odd) + 1;
         if (!ends_cell(s, next, delimiter) && !(next == base + 64 && s->p[next] == '"')) return false;
     }
     m->quoted |= opens != 0;
     m->in_quote = inside >> 63;
-    if (closes >> 63 && base + 64 < s->n && s->p[base + 64] == '"') { /* a pair across the border: as slow_block has it */
+    if (closes >> 63 && base + 64 < s->n &&
+        s->p[base + 64] == '"') { /* a pair across the border: as slow_block has it */
         m->in_quote = true;
         s->skip = base + 64;
     }
     m->n_newlines += (size_t)__builtin_popcountll(b.newline & ~inside);
     if (ends) s->cell = base + 64 - (size_t)__builtin_clzll(ends);
-    for (; ends; ends &= ends - 1) m->pos[m->n++] = (uint32_t)(base + (size_t)__builtin_ctzll(ends));
+    for (; ends; ends &= ends - 1)
+        m->pos[m->n++] = (uint32_t)(base + (size_t)__builtin_ctzll(ends));
     return true;
 }
 
 /* Without quotes: every bit is the end of a cell. Eight are written at a time, wanted or not. */
-static inline __attribute__((always_inline)) void fast_block(struct csv_marks *m, struct state *s, struct bits b,
-                                                             size_t base)
+static inline __attribute__((always_inline)) void fast_block(struct csv_marks *m, struct state *s,
+                                                             struct bits b, size_t base)
 {
     uint64_t ends = b.delimiter | b.newline;
     if (!ends) return;
@@ -160,16 +165,17 @@ static void finish(struct csv_marks *m, struct state *s, const uint8_t *p, size_
 
 #ifdef __x86_64__
 __attribute__((target("avx2,bmi,bmi2,popcnt"))) static size_t scan_avx2(struct csv_marks *m, struct state *s,
-                                                                       uint8_t delimiter)
+                                                                        uint8_t delimiter)
 {
-    const __m256i d = _mm256_set1_epi8((char)delimiter), nl = _mm256_set1_epi8('\n'), q = _mm256_set1_epi8('"');
+    const __m256i d = _mm256_set1_epi8((char)delimiter), nl = _mm256_set1_epi8('\n'),
+                  q = _mm256_set1_epi8('"');
     __m256i high = _mm256_setzero_si256(), low = _mm256_set1_epi8(-1);
     size_t at = 0;
     for (; at + 64 <= s->n && m->n < m->cap; at += 64) {
         __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(s->p + at));
         __m256i c = _mm256_loadu_si256((const __m256i *)(const void *)(s->p + at + 32));
-#define MASK(x)                                                                                                   \
-    ((uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(a, (x))) |                                        \
+#define MASK(x)                                                                                              \
+    ((uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(a, (x))) |                                   \
      (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(c, (x))) << 32)
         struct bits b = {MASK(d), MASK(nl), MASK(q)};
 #undef MASK
@@ -182,16 +188,17 @@ __attribute__((target("avx2,bmi,bmi2,popcnt"))) static size_t scan_avx2(struct c
     return at;
 }
 
-__attribute__((target("avx512f,avx512bw,bmi,bmi2,popcnt"))) static size_t scan_avx512(struct csv_marks *m,
-                                                                                     struct state *s,
-                                                                                     uint8_t delimiter)
+__attribute__((target("avx512f,avx512bw,bmi,bmi2,popcnt"))) static size_t
+scan_avx512(struct csv_marks *m, struct state *s, uint8_t delimiter)
 {
-    const __m512i d = _mm512_set1_epi8((char)delimiter), nl = _mm512_set1_epi8('\n'), q = _mm512_set1_epi8('"');
+    const __m512i d = _mm512_set1_epi8((char)delimiter), nl = _mm512_set1_epi8('\n'),
+                  q = _mm512_set1_epi8('"');
     uint64_t odd = 0;
     size_t at = 0;
     for (; at + 64 <= s->n && m->n < m->cap; at += 64) {
         __m512i a = _mm512_loadu_si512((const void *)(s->p + at));
-        struct bits b = {_mm512_cmpeq_epi8_mask(a, d), _mm512_cmpeq_epi8_mask(a, nl), _mm512_cmpeq_epi8_mask(a, q)};
+        struct bits b = {_mm512_cmpeq_epi8_mask(a, d), _mm512_cmpeq_epi8_mask(a, nl),
+                         _mm512_cmpeq_epi8_mask(a, q)};
         odd |= _mm512_movepi8_mask(a) | _mm512_testn_epi8_mask(a, a);
         block(m, s, b, at, delimiter);
     }

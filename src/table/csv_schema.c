@@ -17,7 +17,8 @@ static status check_kind(struct ctx *cx, const char *path, int fd, uint64_t *siz
     struct stat st;
     if (fstat(fd, &st) < 0) return FAIL(cx, IO, "stat %s: %m", path);
     if (S_ISDIR(st.st_mode)) return FAIL(cx, ARG, "%s is a folder, want a CSV file", path);
-    if (!S_ISREG(st.st_mode)) return FAIL(cx, ARG, "%s is no regular file; save the stream to a file first", path);
+    if (!S_ISREG(st.st_mode))
+        return FAIL(cx, ARG, "%s is no regular file; save the stream to a file first", path);
     if (st.st_size == 0) return FAIL(cx, FORMAT, "%s is empty", path);
     *size = (uint64_t)st.st_size;
     return OK;
@@ -43,7 +44,8 @@ static status read_first_line(struct ctx *cx, struct csv_file *f, struct buf *b,
         csv_scan(b->p, n, f->delimiter, m);
         if (m->n_newlines) return OK;
         if (m->n > TABLE_MAX_COLS + 1)
-            return FAIL(cx, LIMIT, "%s: the first line has more than %u columns", f->name, TABLE_MAX_COLS + 1);
+            return FAIL(cx, LIMIT, "%s: the first line has more than %u columns", f->name,
+                        TABLE_MAX_COLS + 1);
         if (all) return FAIL(cx, FORMAT, "%s: the first line: a quote opens and never closes", f->name);
     }
     return FAIL(cx, LIMIT, "%s: the first line is longer than %d MiB", f->name, CSV_MAX_HEADER >> 20);
@@ -55,11 +57,14 @@ static status check_start(struct ctx *cx, struct csv_file *f)
     uint8_t s[5] = {0};
     if (pread(f->fd, s, sizeof s, 0) < 0) return FAIL(cx, IO, "read %s: %m", f->name);
     if ((s[0] == 0xff && s[1] == 0xfe) || (s[0] == 0xfe && s[1] == 0xff))
-        return FAIL(cx, FORMAT, "%s is UTF-16, want UTF-8: convert it first (iconv -f UTF-16 -t UTF-8)", f->name);
-    if (s[0] == 0x1f && s[1] == 0x8b) return FAIL(cx, FORMAT, "%s is compressed by gzip: unpack it first", f->name);
+        return FAIL(cx, FORMAT, "%s is UTF-16, want UTF-8: convert it first (iconv -f UTF-16 -t UTF-8)",
+                    f->name);
+    if (s[0] == 0x1f && s[1] == 0x8b)
+        return FAIL(cx, FORMAT, "%s is compressed by gzip: unpack it first", f->name);
     if (s[0] == 'P' && s[1] == 'K' && s[2] == 3 && s[3] == 4)
         return FAIL(cx, FORMAT, "%s is a zip or a spreadsheet: save it as CSV first", f->name);
-    if (memcmp(s, "PAR1", 4) == 0 && s[4] < 0x20 && !strchr("\r\n\t", s[4])) return FAIL(cx, FORMAT, "%s is Parquet: save it as CSV first", f->name);
+    if (memcmp(s, "PAR1", 4) == 0 && s[4] < 0x20 && !strchr("\r\n\t", s[4]))
+        return FAIL(cx, FORMAT, "%s is Parquet: save it as CSV first", f->name);
     f->body = s[0] == 0xef && s[1] == 0xbb && s[2] == 0xbf ? 3 : 0;
     if (f->body == f->size) return FAIL(cx, FORMAT, "%s is empty", f->name);
     return OK;
@@ -67,8 +72,10 @@ static status check_start(struct ctx *cx, struct csv_file *f)
 
 static struct csv_cell trimmed(struct csv_cell c)
 {
-    while (c.n && (c.p[0] == ' ' || c.p[0] == '\t')) c.p++, c.n--;
-    while (c.n && (c.p[c.n - 1] == ' ' || c.p[c.n - 1] == '\t')) c.n--;
+    while (c.n && (c.p[0] == ' ' || c.p[0] == '\t'))
+        c.p++, c.n--;
+    while (c.n && (c.p[c.n - 1] == ' ' || c.p[c.n - 1] == '\t'))
+        c.n--;
     return c;
 }
 
@@ -84,7 +91,8 @@ static status name_column(struct ctx *cx, struct csv_file *f, size_t i, struct c
     size_t good = utf8_prefix(c.p, c.n);
     if (good < c.n)
         return FAIL(cx, FORMAT, "%s: the name of column %zu %s", f->name, i + 1,
-                    c.p[good] ? "is not UTF-8; convert the file first" : "holds a NUL byte; is this a text file?");
+                    c.p[good] ? "is not UTF-8; convert the file first"
+                              : "holds a NUL byte; is this a text file?");
     char *name = NEW(cx, char, c.n + 1);
     if (!name) return FAIL(cx, NOMEM, "%zu columns", f->n_cols);
     csv_copy(c, doubled, &at, name, c.n);
@@ -95,7 +103,8 @@ static status name_column(struct ctx *cx, struct csv_file *f, size_t i, struct c
 static status number_columns(struct ctx *cx, struct csv_file *f)
 {
     for (size_t i = 0; i < f->n_cols; i++)
-        if (!(f->names[i] = i ? arena_printf(cx->mem, "x%zu", i - 1) : "id")) return FAIL(cx, NOMEM, "column names");
+        if (!(f->names[i] = i ? arena_printf(cx->mem, "x%zu", i - 1) : "id"))
+            return FAIL(cx, NOMEM, "column names");
     return OK;
 }
 
@@ -106,15 +115,19 @@ static status read_header(struct ctx *cx, struct csv_file *f, bool no_header)
     struct csv_marks m;
     TRY(read_first_line(cx, f, &b, &ends, &m));
     size_t last = 0, first = 0;
-    while (b.p[m.pos[last]] != '\n') last++;
-    while (last == 0 && (m.pos[0] == first || (m.pos[0] == first + 1 && b.p[first] == '\r'))) { /* blank lines */
+    while (b.p[m.pos[last]] != '\n')
+        last++;
+    while (last == 0 &&
+           (m.pos[0] == first || (m.pos[0] == first + 1 && b.p[first] == '\r'))) { /* blank lines */
         f->body += m.pos[0] + 1;
         if (f->body >= f->size) return FAIL(cx, FORMAT, "%s holds blank lines only", f->name);
         buf_reset(&ends);
         TRY(read_first_line(cx, f, &b, &ends, &m));
-        while (b.p[m.pos[last]] != '\n') last++;
+        while (b.p[m.pos[last]] != '\n')
+            last++;
     }
-    if (m.bad_quote < m.pos[last]) return FAIL(cx, FORMAT, "%s: the header: text after a closing quote", f->name);
+    if (m.bad_quote < m.pos[last])
+        return FAIL(cx, FORMAT, "%s: the header: text after a closing quote", f->name);
     f->n_cols = last + 1;
     if (f->n_cols > TABLE_MAX_COLS + 1)
         return FAIL(cx, LIMIT, "%s: more than %u columns", f->name, TABLE_MAX_COLS + 1);
@@ -143,7 +156,8 @@ static bool find_column(const struct csv_file *f, const char *name, size_t n, si
 }
 
 /* "columns: a, b, c, ..." and, with one column, what is probably wrong. */
-static status fail_absent(struct ctx *cx, const struct csv_file *f, const char *role, const char *name, size_t n)
+static status fail_absent(struct ctx *cx, const struct csv_file *f, const char *role, const char *name,
+                          size_t n)
 {
     char list[200] = "";
     size_t at = 0;
@@ -155,8 +169,8 @@ static status fail_absent(struct ctx *cx, const struct csv_file *f, const char *
         }
         at += (size_t)k;
     }
-    return FAIL(cx, ARG, "%s: no column '%.*s' to be the %s; columns: %s%s", f->name, n > 80 ? 80 : (int)n, name, role,
-                list, f->n_cols == 1 ? " (is the delimiter right?)" : "");
+    return FAIL(cx, ARG, "%s: no column '%.*s' to be the %s; columns: %s%s", f->name, n > 80 ? 80 : (int)n,
+                name, role, list, f->n_cols == 1 ? " (is the delimiter right?)" : "");
 }
 
 static status choose_columns(struct ctx *cx, struct csv_file *f, const struct csv_options *opt)
@@ -166,7 +180,8 @@ static status choose_columns(struct ctx *cx, struct csv_file *f, const struct cs
         return fail_absent(cx, f, "id", opt->id, strlen(opt->id));
     bool found = find_column(f, opt->label ? opt->label : "y", strlen(opt->label ? opt->label : "y"), &label);
     if (opt->label && !found) return fail_absent(cx, f, "label", opt->label, strlen(opt->label));
-    if (opt->label && label == f->id_col) return FAIL(cx, ARG, "column '%.80s' is the id and cannot be the label", opt->label);
+    if (opt->label && label == f->id_col)
+        return FAIL(cx, ARG, "column '%.80s' is the id and cannot be the label", opt->label);
     if (found && label != f->id_col) f->cols[label].kind = KIND_LABEL;
     return OK;
 }
@@ -220,10 +235,12 @@ status csv_file_open(struct ctx *cx, const char *path, const struct csv_options 
     TRY(read_header(cx, &f, opt->no_header));
     TRY(choose_columns(cx, &f, opt));
     TRY(check_names(cx, &f));
-    for (size_t i = 0; i < opt->n_types; i++) TRY(declare_type(cx, &f, opt->types[i]));
+    for (size_t i = 0; i < opt->n_types; i++)
+        TRY(declare_type(cx, &f, opt->types[i]));
     f.missing = opt->missing ? opt->missing : default_missing;
     f.n_missing = opt->missing ? opt->n_missing : LEN(default_missing);
-    for (size_t i = 0; i < f.n_missing; i++) f.missing_start[(uint8_t)f.missing[i][0]] = true;
+    for (size_t i = 0; i < f.n_missing; i++)
+        f.missing_start[(uint8_t)f.missing[i][0]] = true;
     *out = f;
     return OK;
 }

@@ -44,7 +44,8 @@ static status share_columns(struct ctx *cx, const char *part, const struct table
 }
 
 /* Logical rows of t to rows of its column file. */
-static status write_rows(struct ctx *cx, const char *part, const struct table *t, const uint32_t *rows, size_t n)
+static status write_rows(struct ctx *cx, const char *part, const struct table *t, const uint32_t *rows,
+                         size_t n)
 {
     const char *path;
     const uint32_t *physical = rows;
@@ -53,7 +54,8 @@ static status write_rows(struct ctx *cx, const char *part, const struct table *t
     if (t->rows) {
         uint32_t *p = NEW(cx, uint32_t, n + 1);
         if (!p) return FAIL(cx, NOMEM, "%zu rows", n);
-        for (size_t i = 0; i < n; i++) p[i] = t->rows[rows[i]];
+        for (size_t i = 0; i < n; i++)
+            p[i] = t->rows[rows[i]];
         physical = p;
     }
     TRY(path_join(cx, part, "rows.idx", &path));
@@ -71,8 +73,12 @@ static status same_types(struct ctx *cx, const struct table *t, const struct col
 static status build(struct ctx *cx, const char *part, const struct table *t, const uint32_t *rows, size_t n,
                     const struct column_spec *cols, const json_t *meta)
 {
-    struct schema s = {.n_rows = n, .n_physical = t->n_physical, .id_name = t->id_name, .n_cols = t->n_cols,
-                       .cols = cols, .derived = true};
+    struct schema s = {.n_rows = n,
+                       .n_physical = t->n_physical,
+                       .id_name = t->id_name,
+                       .n_cols = t->n_cols,
+                       .cols = cols,
+                       .derived = true};
     TRY(share_columns(cx, part, t, &s));
     TRY(write_rows(cx, part, t, rows, n));
     return schema_write(cx, part, &s, meta ? meta : t->meta);
@@ -86,9 +92,11 @@ status table_derive(struct ctx *cx, const char *path, const struct table *t, con
     struct column_spec *own = NULL;
     if (n > TABLE_MAX_ROWS) return FAIL(cx, LIMIT, "%zu rows, at most %ju", n, (uintmax_t)TABLE_MAX_ROWS);
     if (!cols) {
-        if (!(own = NEW(cx, struct column_spec, t->n_cols + 1))) return FAIL(cx, NOMEM, "%zu columns", t->n_cols);
+        if (!(own = NEW(cx, struct column_spec, t->n_cols + 1)))
+            return FAIL(cx, NOMEM, "%zu columns", t->n_cols);
         for (size_t i = 0; i < t->n_cols; i++)
-            own[i] = (struct column_spec){t->cols[i].name, t->cols[i].anonymous, t->cols[i].type, t->cols[i].kind};
+            own[i] =
+                (struct column_spec){t->cols[i].name, t->cols[i].anonymous, t->cols[i].type, t->cols[i].kind};
         cols = own;
     }
     TRY(same_types(cx, t, cols));

@@ -11,7 +11,8 @@ uint32_t crc32c_ref(uint32_t crc, const void *p, size_t n)
     crc = ~crc;
     for (size_t i = 0; i < n; i++) {
         crc ^= s[i];
-        for (int k = 0; k < 8; k++) crc = (crc >> 1) ^ (POLY & (0u - (crc & 1)));
+        for (int k = 0; k < 8; k++)
+            crc = (crc >> 1) ^ (POLY & (0u - (crc & 1)));
     }
     return ~crc;
 }

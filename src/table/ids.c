@@ -24,12 +24,12 @@ struct finder {
     const char *text;
     struct entry *entries;
     size_t n, n_parts, grain;
-    unsigned shift;          /* hash >> shift is the part */
-    uint32_t *counts;        /* [chunk][part], then where the chunk writes its next */
-    uint32_t *part_at;       /* [part + 1] */
+    unsigned shift;    /* hash >> shift is the part */
+    uint32_t *counts;  /* [chunk][part], then where the chunk writes its next */
+    uint32_t *part_at; /* [part + 1] */
     _Atomic uint64_t *bitmap;
     _Atomic uint64_t n_repeats;
-    uint64_t *first;         /* [part]: row << 32 | earlier of the part's first repeat, UINT64_MAX: none */
+    uint64_t *first; /* [part]: row << 32 | earlier of the part's first repeat, UINT64_MAX: none */
 };
 
 struct mapping {
@@ -80,7 +80,8 @@ static status count_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end
 {
     const struct finder *f = (const struct finder *)arg;
     uint32_t *counts = f->counts + chunk * f->n_parts;
-    for (size_t i = begin; i < end; i++) counts[f->shift == 64 ? 0 : hash_row(f, i) >> f->shift]++;
+    for (size_t i = begin; i < end; i++)
+        counts[f->shift == 64 ? 0 : hash_row(f, i) >> f->shift]++;
     return ctx_check(cx);
 }
 
@@ -90,7 +91,8 @@ static status scatter_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t e
     uint32_t *at = f->counts + chunk * f->n_parts;
     for (size_t i = begin; i < end; i++) {
         uint64_t h = hash_row(f, i);
-        f->entries[at[f->shift == 64 ? 0 : h >> f->shift]++] = (struct entry){(uint32_t)(h >> 19), (uint32_t)i};
+        f->entries[at[f->shift == 64 ? 0 : h >> f->shift]++] =
+            (struct entry){(uint32_t)(h >> 19), (uint32_t)i};
     }
     return ctx_check(cx);
 }
@@ -108,7 +110,8 @@ static status check_part(struct ctx *cx, size_t chunk, size_t begin, size_t end,
     (void)begin, (void)end;
     const struct entry *e = f->entries + f->part_at[chunk];
     size_t n = f->part_at[chunk + 1] - f->part_at[chunk], cap = 16;
-    while (cap < 2 * n) cap *= 2;
+    while (cap < 2 * n)
+        cap *= 2;
     struct entry *table = NEW(cx, struct entry, cap); /* row + 1; 0 = free */
     if (!table) return FAIL(cx, NOMEM, "a table of %zu ids", cap);
     for (size_t i = 0; i < n; i++) {
@@ -122,7 +125,8 @@ static status check_part(struct ctx *cx, size_t chunk, size_t begin, size_t end,
         if (f->first[chunk] == UINT64_MAX) f->first[chunk] = (uint64_t)e[i].row << 32 | (table[at].row - 1);
         atomic_fetch_add_explicit(&f->n_repeats, 1, memory_order_relaxed);
         if (f->bitmap)
-            atomic_fetch_or_explicit(&f->bitmap[e[i].row / 64], (uint64_t)1 << e[i].row % 64, memory_order_relaxed);
+            atomic_fetch_or_explicit(&f->bitmap[e[i].row / 64], (uint64_t)1 << e[i].row % 64,
+                                     memory_order_relaxed);
     }
     return ctx_check(cx);
 }
@@ -146,7 +150,8 @@ static status prepare(struct ctx *cx, struct finder *f, const char *folder, cons
 {
     void *p;
     unsigned bits = 0;
-    while (bits < 13 && (f->n >> bits) > PART_IDS) bits++;
+    while (bits < 13 && (f->n >> bits) > PART_IDS)
+        bits++;
     f->n_parts = (size_t)1 << bits;
     f->shift = 64 - bits;
     f->grain = f->n / MAX_CHUNKS + 1 > CHUNK_IDS ? f->n / MAX_CHUNKS + 1 : CHUNK_IDS;
@@ -176,7 +181,8 @@ status ids_find_repeats(struct ctx *cx, const char *folder, const uint64_t *off,
     TRY(pool_for(cx, f.n, f.grain, scatter_chunk, &f));
     TRY(pool_for(cx, f.n_parts, 1, check_part, &f));
     uint64_t first = UINT64_MAX;
-    for (size_t p = 0; p < f.n_parts; p++) first = f.first[p] < first ? f.first[p] : first;
+    for (size_t p = 0; p < f.n_parts; p++)
+        first = f.first[p] < first ? f.first[p] : first;
     out->n = f.n_repeats;
     if (out->n) out->row = first >> 32, out->earlier = first & UINT32_MAX;
     return OK;

@@ -54,8 +54,10 @@ static uint64_t feistel(const struct population *p, unsigned what, uint64_t key,
 uint64_t population_person(const struct population *p, unsigned party, uint64_t row)
 {
     unsigned half = 1;
-    while ((uint64_t)1 << (2 * half) < p->n_rows) half++;
-    do row = feistel(p, DRAW_ORDER, party, half, row);
+    while ((uint64_t)1 << (2 * half) < p->n_rows)
+        half++;
+    do
+        row = feistel(p, DRAW_ORDER, party, half, row);
     while (row >= p->n_rows); /* on average fewer than four times */
     return row < p->n_common ? row : row + party * (p->n_rows - p->n_common);
 }
@@ -65,7 +67,8 @@ void population_id(const struct population *p, uint64_t person, char *out)
     static const char hex[] = "0123456789abcdef";
     unsigned n = p->id_length < 16 ? p->id_length : 16;
     uint64_t x = feistel(p, DRAW_ID, 0, 2 * n, person), rest = 0;
-    for (unsigned i = n; i-- > 0; x >>= 4) out[i] = hex[x & 15];
+    for (unsigned i = n; i-- > 0; x >>= 4)
+        out[i] = hex[x & 15];
     for (unsigned i = n; i < p->id_length; i++, rest >>= 4) {
         if (i % 16 == 0) rest = draw(p, DRAW_ID_REST, person, i);
         out[i] = hex[rest & 15];
@@ -74,7 +77,8 @@ void population_id(const struct population *p, uint64_t person, char *out)
 
 double population_column(const struct population *p, uint64_t person, unsigned i)
 {
-    return 0.6 * standard(draw(p, DRAW_FACTOR, person, i % FACTORS)) + 0.8 * standard(draw(p, DRAW_OWN, person, i));
+    return 0.6 * standard(draw(p, DRAW_FACTOR, person, i % FACTORS)) +
+           0.8 * standard(draw(p, DRAW_OWN, person, i));
 }
 
 static double guest_value(const struct population *p, uint64_t person, unsigned i)
@@ -194,7 +198,8 @@ static status fill_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end,
     struct window *w = (struct window *)arg;
     struct buf *b = &w->bufs[chunk];
     buf_reset(b);
-    for (size_t i = begin; i < end; i++) put_row(b, w->p, w->party, w->first + i);
+    for (size_t i = begin; i < end; i++)
+        put_row(b, w->p, w->party, w->first + i);
     TRY(buf_ok(cx, b));
     return ctx_check(cx);
 }
@@ -205,19 +210,22 @@ static status write_header(struct ctx *cx, const struct population *p, unsigned 
     unsigned n = p->ids_only ? 0 : party ? p->host_columns : p->guest_columns;
     buf_put(&b, "id", 2);
     if (!p->ids_only && party == 0) buf_put(&b, ",y", 2);
-    for (unsigned i = 0; i < n; i++) buf_printf(&b, ",x%u", i);
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(&b, ",x%u", i);
     buf_u8(&b, '\n');
     TRY(buf_ok(cx, &b));
     return fd_write_all(cx, fd, b.p, b.n);
 }
 
-static status write_rows(struct ctx *cx, struct window *w, int fd, void (*progress)(void *, uint64_t, uint64_t), void *arg)
+static status write_rows(struct ctx *cx, struct window *w, int fd,
+                         void (*progress)(void *, uint64_t, uint64_t), void *arg)
 {
     uint64_t n = w->p->n_rows, window = WINDOW * CHUNK_ROWS;
     for (w->first = 0; w->first < n; w->first += window) {
         size_t k = (size_t)(n - w->first < window ? n - w->first : window);
         TRY(pool_for(cx, k, CHUNK_ROWS, fill_chunk, w));
-        for (size_t c = 0; c < pool_chunks(k, CHUNK_ROWS); c++) TRY(fd_write_all(cx, fd, w->bufs[c].p, w->bufs[c].n));
+        for (size_t c = 0; c < pool_chunks(k, CHUNK_ROWS); c++)
+            TRY(fd_write_all(cx, fd, w->bufs[c].p, w->bufs[c].n));
         if (progress) progress(arg, w->first + k, n);
     }
     return OK;
@@ -230,19 +238,24 @@ status population_check(struct ctx *cx, const struct population *p)
         return FAIL(cx, ARG, "%ju rows, want 1 to %ju", (uintmax_t)p->n_rows, (uintmax_t)MOST_ROWS);
     if (p->n_common > p->n_rows) return FAIL(cx, ARG, "more common people than rows");
     if (p->n_hosts < 1 || p->n_hosts > 100) return FAIL(cx, ARG, "%u hosts, want 1 to 100", p->n_hosts);
-    if (!p->ids_only && (p->guest_columns < 1 || p->host_columns < 1 || p->guest_columns > 65535 || p->host_columns > 65535))
-        return FAIL(cx, ARG, "%u and %u columns, want 1 to 65535 at each party", p->guest_columns, p->host_columns);
+    if (!p->ids_only &&
+        (p->guest_columns < 1 || p->host_columns < 1 || p->guest_columns > 65535 || p->host_columns > 65535))
+        return FAIL(cx, ARG, "%u and %u columns, want 1 to 65535 at each party", p->guest_columns,
+                    p->host_columns);
     if (p->task == POPULATION_MULTI && (p->n_classes < 2 || p->n_classes > 1000))
         return FAIL(cx, ARG, "%u classes, want 2 to 1000", p->n_classes);
-    if (!(p->missing >= 0 && p->missing < 1)) return FAIL(cx, ARG, "missing %g, want 0 or more and below 1", p->missing);
-    if (p->id_length < 4 || p->id_length > 64) return FAIL(cx, ARG, "ids of %u characters, want 4 to 64", p->id_length);
+    if (!(p->missing >= 0 && p->missing < 1))
+        return FAIL(cx, ARG, "missing %g, want 0 or more and below 1", p->missing);
+    if (p->id_length < 4 || p->id_length > 64)
+        return FAIL(cx, ARG, "ids of %u characters, want 4 to 64", p->id_length);
     if (p->id_length < 16 && people > (uint64_t)1 << (4 * p->id_length))
-        return FAIL(cx, ARG, "ids of %u characters are too few for %ju people", p->id_length, (uintmax_t)people);
+        return FAIL(cx, ARG, "ids of %u characters are too few for %ju people", p->id_length,
+                    (uintmax_t)people);
     return OK;
 }
 
-static status write_file(struct ctx *cx, struct window *w, const char *file, void (*progress)(void *, uint64_t, uint64_t),
-                         void *arg)
+static status write_file(struct ctx *cx, struct window *w, const char *file,
+                         void (*progress)(void *, uint64_t, uint64_t), void *arg)
 {
     CLEANUP(fd_closep) int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0) return FAIL(cx, IO, "create %s: %m", file);
@@ -262,6 +275,7 @@ status population_write(struct ctx *cx, const struct population *p, unsigned par
     status st = write_file(cx, &w, part, progress, arg);
     if (!st.code && rename(part, file) < 0) st = FAIL(cx, IO, "rename %s to %s: %m", part, file);
     if (st.code) (void)unlink(part);
-    for (size_t i = 0; i < WINDOW; i++) buf_free(&w.bufs[i]);
+    for (size_t i = 0; i < WINDOW; i++)
+        buf_free(&w.bufs[i]);
     return st;
 }

@@ -12,8 +12,10 @@
 
 enum { SCHEMA_VERSION = 1 };
 static const char *const type_names[] = {[COL_F64] = "f64", [COL_I64] = "i64", [COL_STR] = "str"};
-static const char *const kind_names[] = {[KIND_FEATURE] = "feature", [KIND_LABEL] = "label",
-                                         [KIND_MATCH_ID] = "match_id", [KIND_WEIGHT] = "weight",
+static const char *const kind_names[] = {[KIND_FEATURE] = "feature",
+                                         [KIND_LABEL] = "label",
+                                         [KIND_MATCH_ID] = "match_id",
+                                         [KIND_WEIGHT] = "weight",
                                          [KIND_PREDICTION] = "prediction"};
 
 const char *col_type_name(enum col_type type)
@@ -50,7 +52,8 @@ static status check_name(struct ctx *cx, const char *what, size_t i, const char 
 static status check_unique(struct ctx *cx, const char *id_name, const struct column_spec *cols, size_t n_cols)
 {
     size_t cap = 16;
-    while (cap < 3 * (n_cols + 1)) cap *= 2;
+    while (cap < 3 * (n_cols + 1))
+        cap *= 2;
     struct arena_mark mark = arena_mark(cx->mem);
     const char **seen = NEW(cx, const char *, cap);
     if (!seen) return FAIL(cx, NOMEM, "%zu names", n_cols);
@@ -58,7 +61,8 @@ static status check_unique(struct ctx *cx, const char *id_name, const struct col
     for (size_t i = 0; i <= n_cols && !st.code; i++) {
         const char *name = i ? cols[i - 1].name : id_name;
         size_t at = (size_t)hash_bytes(name, strlen(name)) & (cap - 1);
-        while (seen[at] && strcmp(seen[at], name) != 0) at = (at + 1) & (cap - 1);
+        while (seen[at] && strcmp(seen[at], name) != 0)
+            at = (at + 1) & (cap - 1);
         if (seen[at]) st = FAIL(cx, ARG, "two columns are named '%.80s'", name);
         seen[at] = name;
     }
@@ -74,7 +78,8 @@ status schema_check(struct ctx *cx, const char *id_name, const struct column_spe
         TRY(check_name(cx, "column", i, cols[i].name));
         if (cols[i].anonymous) TRY(check_name(cx, "anonymous column", i, cols[i].anonymous));
         if ((size_t)cols[i].type >= LEN(type_names) || (size_t)cols[i].kind >= LEN(kind_names))
-            return FAIL(cx, ARG, "column %zu has type %d and kind %d", i + 1, (int)cols[i].type, (int)cols[i].kind);
+            return FAIL(cx, ARG, "column %zu has type %d and kind %d", i + 1, (int)cols[i].type,
+                        (int)cols[i].kind);
     }
     return check_unique(cx, id_name, cols, n_cols);
 }
@@ -97,11 +102,12 @@ status schema_write(struct ctx *cx, const char *folder, const struct schema *s, 
     char crc[9];
     snprintf(crc, sizeof crc, "%08x", s->data_crc);
     CLEANUP(json_decrefp) json_t *empty = json_object();
-    CLEANUP(json_decrefp) json_t *j = json_pack(
-        "{s:s, s:i, s:I, s:I, s:s, s:o, s:{s:I, s:s}, s:b, s:O}", "format", "norn table", "version", SCHEMA_VERSION,
-        "rows", (json_int_t)s->n_rows, "physical_rows", (json_int_t)s->n_physical, "id", s->id_name, "columns",
-        columns_json(s), "data", "bytes", (json_int_t)s->data_bytes, "crc32c", crc, "selects_rows", s->derived, "meta",
-        meta ? meta : empty);
+    CLEANUP(json_decrefp)
+    json_t *j =
+        json_pack("{s:s, s:i, s:I, s:I, s:s, s:o, s:{s:I, s:s}, s:b, s:O}", "format", "norn table", "version",
+                  SCHEMA_VERSION, "rows", (json_int_t)s->n_rows, "physical_rows", (json_int_t)s->n_physical,
+                  "id", s->id_name, "columns", columns_json(s), "data", "bytes", (json_int_t)s->data_bytes,
+                  "crc32c", crc, "selects_rows", s->derived, "meta", meta ? meta : empty);
     if (!j) return FAIL(cx, NOMEM, "the schema of %s", folder);
     const char *text, *path;
     TRY(js_text(cx, j, &text));
@@ -116,15 +122,18 @@ static status read_column(struct ctx *cx, const json_t *j, size_t i, struct colu
     TRY(js_get_str(cx, j, "name", &c->name));
     TRY(js_get_str(cx, j, "type", &type));
     TRY(js_get_str(cx, j, "kind", &kind));
-    if (!find_name(type_names, LEN(type_names), type, &t)) return FAIL(cx, FORMAT, "column %zu: type '%.20s'", i + 1, type);
-    if (!find_name(kind_names, LEN(kind_names), kind, &k)) return FAIL(cx, FORMAT, "column %zu: kind '%.20s'", i + 1, kind);
+    if (!find_name(type_names, LEN(type_names), type, &t))
+        return FAIL(cx, FORMAT, "column %zu: type '%.20s'", i + 1, type);
+    if (!find_name(kind_names, LEN(kind_names), kind, &k))
+        return FAIL(cx, FORMAT, "column %zu: kind '%.20s'", i + 1, kind);
     c->type = (enum col_type)t;
     c->kind = (enum col_kind)k;
     c->name = arena_strdup(cx->mem, c->name);
     c->anonymous = NULL;
     if (json_object_get(j, "anonymous")) {
         TRY(js_get_str(cx, j, "anonymous", &c->anonymous));
-        if (!(c->anonymous = arena_strdup(cx->mem, c->anonymous))) return FAIL(cx, NOMEM, "column %zu", i + 1);
+        if (!(c->anonymous = arena_strdup(cx->mem, c->anonymous)))
+            return FAIL(cx, NOMEM, "column %zu", i + 1);
     }
     return c->name ? OK : FAIL(cx, NOMEM, "column %zu", i + 1);
 }
@@ -153,13 +162,15 @@ static status read_all(struct ctx *cx, const json_t *j, struct schema *s, json_t
     TRY(js_get_obj(cx, j, "data", &data));
     TRY(read_count(cx, data, "bytes", INT64_MAX, &s->data_bytes));
     TRY(js_get_str(cx, data, "crc32c", &crc));
-    if (strlen(crc) != 8 || sscanf(crc, "%8x", &s->data_crc) != 1) return FAIL(cx, FORMAT, "'crc32c' is '%.20s'", crc);
+    if (strlen(crc) != 8 || sscanf(crc, "%8x", &s->data_crc) != 1)
+        return FAIL(cx, FORMAT, "'crc32c' is '%.20s'", crc);
     s->derived = json_is_true(json_object_get(j, "selects_rows"));
     s->n_cols = json_array_size(cols);
     if (s->n_cols > TABLE_MAX_COLS) return FAIL(cx, FORMAT, "%zu columns", s->n_cols);
     struct column_spec *c = NEW(cx, struct column_spec, s->n_cols + 1);
     if (!c || !(s->id_name = arena_strdup(cx->mem, id))) return FAIL(cx, NOMEM, "%zu columns", s->n_cols);
-    for (size_t i = 0; i < s->n_cols; i++) TRY(read_column(cx, json_array_get(cols, i), i, &c[i]));
+    for (size_t i = 0; i < s->n_cols; i++)
+        TRY(read_column(cx, json_array_get(cols, i), i, &c[i]));
     s->cols = c;
     json_t *m;
     TRY(js_get_obj(cx, j, "meta", &m));

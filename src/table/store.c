@@ -25,7 +25,8 @@ static const char schema_sql[] =
     "CREATE TABLE tables (name_space TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL UNIQUE,"
     " n_rows INTEGER NOT NULL, n_cols INTEGER NOT NULL, bytes INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
     " origin TEXT NOT NULL, derived INTEGER NOT NULL, PRIMARY KEY (name_space, name)) WITHOUT ROWID;"
-    "CREATE TABLE uploads (at_ms INTEGER NOT NULL, file TEXT NOT NULL, name_space TEXT NOT NULL, name TEXT NOT NULL,"
+    "CREATE TABLE uploads (at_ms INTEGER NOT NULL, file TEXT NOT NULL, name_space TEXT NOT NULL, name TEXT "
+    "NOT NULL,"
     " result TEXT NOT NULL, n_rows INTEGER NOT NULL, bytes INTEGER NOT NULL, seconds REAL NOT NULL);"
     "PRAGMA user_version = 1;";
 
@@ -33,7 +34,8 @@ static status fail_sql(struct ctx *cx, const struct store *s, const char *what)
 {
     int code = sqlite3_errcode(s->db);
     if (code == SQLITE_FULL) return FAIL(cx, IO, "catalogue: %s: the disk is full", what);
-    if (code == SQLITE_BUSY) return FAIL(cx, TIMEOUT, "catalogue: %s: held by another process for %d s", what, BUSY_MS / 1000);
+    if (code == SQLITE_BUSY)
+        return FAIL(cx, TIMEOUT, "catalogue: %s: held by another process for %d s", what, BUSY_MS / 1000);
     if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT)
         return FAIL(cx, FORMAT, "catalogue: %s: %s", what, sqlite3_errmsg(s->db));
     return FAIL(cx, IO, "catalogue: %s: %s", what, sqlite3_errmsg(s->db));
@@ -105,7 +107,8 @@ status store_open(struct ctx *cx, const char *dir, struct store **out)
         !(path = arena_printf(cx->mem, "%s/store/catalogue.db", dir)))
         return FAIL(cx, NOMEM, "a store");
     TRY(dir_make(cx, s->tables, 0700));
-    int code = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL);
+    int code = sqlite3_open_v2(path, &s->db,
+                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL);
     if (!s->db) return FAIL(cx, NOMEM, "a store");
     if (!arena_on_free(cx->mem, close_db, s->db)) {
         close_db(s->db);
@@ -126,7 +129,8 @@ status store_new_path(struct ctx *cx, struct store *s, const char **path)
     uint8_t key[KEY_BYTES];
     char hex[2 * KEY_BYTES + 1];
     TRY(rand_bytes(cx, key, sizeof key));
-    for (size_t i = 0; i < sizeof key; i++) snprintf(hex + 2 * i, 3, "%02x", key[i]);
+    for (size_t i = 0; i < sizeof key; i++)
+        snprintf(hex + 2 * i, 3, "%02x", key[i]);
     return path_join(cx, s->tables, hex, path);
 }
 
@@ -137,7 +141,8 @@ static status check_name(struct ctx *cx, const char *what, const char *name)
     if (!utf8_valid(name, n)) return FAIL(cx, ARG, "%s is not UTF-8", what);
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f || name[i] == '/')
-            return FAIL(cx, ARG, "%s has %s at byte %zu", what, name[i] == '/' ? "a '/'" : "a control character", i);
+            return FAIL(cx, ARG, "%s has %s at byte %zu", what,
+                        name[i] == '/' ? "a '/'" : "a control character", i);
     return OK;
 }
 
@@ -167,7 +172,8 @@ static void bind_names(sqlite3_stmt *q, const char *name_space, const char *name
 }
 
 /* The key under a name; NULL when there is none. */
-static status find_key(struct ctx *cx, struct store *s, const char *name_space, const char *name, const char **key)
+static status find_key(struct ctx *cx, struct store *s, const char *name_space, const char *name,
+                       const char **key)
 {
     CLEANUP(finalize) sqlite3_stmt *q = NULL;
     TRY(prepare(cx, s, "SELECT key FROM tables WHERE name_space = ? AND name = ?", "find", &q));
@@ -203,8 +209,8 @@ static status insert_entry(struct ctx *cx, struct store *s, const struct table_i
     return sqlite3_step(q) == SQLITE_DONE ? OK : fail_sql(cx, s, "enter");
 }
 
-static status enter(struct ctx *cx, struct store *s, const struct table_info *i, const char *key, bool replace,
-                    const char **old)
+static status enter(struct ctx *cx, struct store *s, const struct table_info *i, const char *key,
+                    bool replace, const char **old)
 {
     TRY(find_key(cx, s, i->name_space, i->name, old));
     if (*old && !replace) return FAIL(cx, EXISTS, "there is a table %s/%s already", i->name_space, i->name);
@@ -287,7 +293,8 @@ static size_t least(size_t a, size_t b)
 static size_t distance(const char *a, const char *b)
 {
     size_t row[65], n = strnlen(a, 64), m = strnlen(b, 64);
-    for (size_t j = 0; j <= m; j++) row[j] = j;
+    for (size_t j = 0; j <= m; j++)
+        row[j] = j;
     for (size_t i = 1; i <= n; i++) {
         size_t diagonal = row[0];
         row[0] = i;
@@ -308,10 +315,12 @@ static status fail_absent(struct ctx *cx, struct store *s, const char *name_spac
     size_t far[SHOWN] = {SIZE_MAX, SIZE_MAX, SIZE_MAX}, n = 0;
     TRY(prepare(cx, s, "SELECT name_space, name FROM tables", "find", &q));
     while (sqlite3_step(q) == SQLITE_ROW) {
-        const char *ns = (const char *)sqlite3_column_text(q, 0), *nm = (const char *)sqlite3_column_text(q, 1);
+        const char *ns = (const char *)sqlite3_column_text(q, 0),
+                   *nm = (const char *)sqlite3_column_text(q, 1);
         size_t d = distance(name_space, ns) + distance(name, nm), k = SHOWN;
         n++;
-        while (k > 0 && d < far[k - 1]) k--;
+        while (k > 0 && d < far[k - 1])
+            k--;
         if (k == SHOWN) continue;
         memmove(best + k + 1, best + k, (SHOWN - 1 - k) * sizeof *best);
         memmove(far + k + 1, far + k, (SHOWN - 1 - k) * sizeof *far);
@@ -323,7 +332,8 @@ static status fail_absent(struct ctx *cx, struct store *s, const char *name_spac
                 best[1] ? ", " : "", best[1] ? best[1] : "", best[2] ? ", " : "", best[2] ? best[2] : "");
 }
 
-status store_find(struct ctx *cx, struct store *s, const char *name_space, const char *name, struct table_info *out)
+status store_find(struct ctx *cx, struct store *s, const char *name_space, const char *name,
+                  struct table_info *out)
 {
     CLEANUP(finalize) sqlite3_stmt *q = NULL;
     struct table_info i = {0};
@@ -356,7 +366,8 @@ static status list(struct ctx *cx, struct store *s, struct table_info **out, siz
     struct table_info *v = NEW(cx, struct table_info, all + 1);
     if (!v) return FAIL(cx, NOMEM, "%zu tables", all);
     TRY(prepare(cx, s, "SELECT * FROM tables ORDER BY created_ms DESC, name_space, name", "list", &q));
-    while ((code = sqlite3_step(q)) == SQLITE_ROW && k < all) TRY(read_info(cx, s, q, &v[k++]));
+    while ((code = sqlite3_step(q)) == SQLITE_ROW && k < all)
+        TRY(read_info(cx, s, q, &v[k++]));
     if (code != SQLITE_ROW && code != SQLITE_DONE) return fail_sql(cx, s, "list");
     *out = v;
     *n = k;
@@ -369,7 +380,8 @@ status store_list(struct ctx *cx, struct store *s, struct table_info **out, size
     return end(cx, s, list(cx, s, out, n), "list");
 }
 
-static status forget(struct ctx *cx, struct store *s, const char *name_space, const char *name, const char **key)
+static status forget(struct ctx *cx, struct store *s, const char *name_space, const char *name,
+                     const char **key)
 {
     TRY(find_key(cx, s, name_space, name, key));
     if (!*key) return fail_absent(cx, s, name_space, name);

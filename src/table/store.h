@@ -7,7 +7,8 @@
 #include "table/table.h"
 
 struct store;
-status store_open(struct ctx *cx, const char *dir, struct store **out); /* makes it when absent; closed by cx->mem's hooks */
+status store_open(struct ctx *cx, const char *dir,
+                  struct store **out); /* makes it when absent; closed by cx->mem's hooks */
 
 struct table_info {
     const char *name_space, *name;
@@ -23,7 +24,8 @@ status store_new_path(struct ctx *cx, struct store *s, const char **path);
 status store_add(struct ctx *cx, struct store *s, const char *name_space, const char *name, const char *path,
                  const char *origin, bool replace);
 /* NOTFOUND names the nearest existing names. */
-status store_find(struct ctx *cx, struct store *s, const char *name_space, const char *name, struct table_info *out);
+status store_find(struct ctx *cx, struct store *s, const char *name_space, const char *name,
+                  struct table_info *out);
 status store_list(struct ctx *cx, struct store *s, struct table_info **out, size_t *n); /* newest first */
 status store_delete(struct ctx *cx, struct store *s, const char *name_space, const char *name);
 /* Removes folders that no entry names and that are older than an hour; returns how many. */

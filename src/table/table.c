@@ -37,7 +37,8 @@ static status map_columns(struct ctx *cx, const char *folder, const struct schem
     TRY(path_join(cx, folder, "data.col", &path));
     TRY(file_map(cx, path, &file));
     TRY_IN(cx, colfile_read(cx, file, &f, &crc), "%s", path);
-    if (crc != s->data_crc || f.file_bytes != s->data_bytes || f.n_rows != s->n_physical || f.n_cols != s->n_cols + 1)
+    if (crc != s->data_crc || f.file_bytes != s->data_bytes || f.n_rows != s->n_physical ||
+        f.n_cols != s->n_cols + 1)
         return FAIL(cx, FORMAT, "%s: not the column file that table.json describes", path);
     struct column *cols = NEW(cx, struct column, s->n_cols + 1);
     if (!cols) return FAIL(cx, NOMEM, "%zu columns", s->n_cols);
@@ -60,7 +61,8 @@ static status map_rows(struct ctx *cx, const char *folder, const struct schema *
     TRY(path_join(cx, folder, "rows.idx", &path));
     TRY(file_map(cx, path, &file));
     TRY_IN(cx, rowsfile_read(cx, file, s->n_physical, &t->rows, &n), "%s", path);
-    if (n != s->n_rows) return FAIL(cx, FORMAT, "%s: %zu rows, table.json says %ju", path, n, (uintmax_t)s->n_rows);
+    if (n != s->n_rows)
+        return FAIL(cx, FORMAT, "%s: %zu rows, table.json says %ju", path, n, (uintmax_t)s->n_rows);
     return OK;
 }
 
@@ -83,8 +85,8 @@ status table_open(struct ctx *cx, const char *path, const struct table **out)
     TRY(map_columns(cx, path, &s, t));
     if (s.derived) TRY(map_rows(cx, path, &s, t));
     if (!s.derived && s.n_rows != s.n_physical)
-        return FAIL(cx, FORMAT, "%s/table.json: %ju rows of %ju, and none selected", path, (uintmax_t)s.n_rows,
-                    (uintmax_t)s.n_physical);
+        return FAIL(cx, FORMAT, "%s/table.json: %ju rows of %ju, and none selected", path,
+                    (uintmax_t)s.n_rows, (uintmax_t)s.n_physical);
     *out = t;
     return OK;
 }
@@ -129,7 +131,8 @@ status table_read_f64(struct ctx *cx, const struct table *t, const struct column
     else if (!t->rows)
         memcpy(out, v + begin, (end - begin) * sizeof *out);
     else
-        for (size_t i = begin; i < end; i++) out[i - begin] = v[t->rows[i]];
+        for (size_t i = begin; i < end; i++)
+            out[i - begin] = v[t->rows[i]];
     return OK;
 }
 

@@ -31,15 +31,15 @@ struct column {
 };
 
 struct table {
-    size_t n_rows;           /* logical */
+    size_t n_rows; /* logical */
     size_t n_physical;
-    const uint32_t *rows;    /* logical to physical; NULL = identity */
-    const char *id_name;     /* name of the id column ("id"), FATE's sid */
-    const uint64_t *id_off;  /* physical, n_physical + 1 */
+    const uint32_t *rows;   /* logical to physical; NULL = identity */
+    const char *id_name;    /* name of the id column ("id"), FATE's sid */
+    const uint64_t *id_off; /* physical, n_physical + 1 */
     const char *id_text;
     size_t n_cols;
     const struct column *cols;
-    const json_t *meta;      /* table.json's "meta": free for components (delimitor, namespace, ...); borrowed */
+    const json_t *meta; /* table.json's "meta": free for components (delimitor, namespace, ...); borrowed */
     const char *path;
 };
 

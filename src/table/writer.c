@@ -131,7 +131,8 @@ static status append_ids(struct ctx *cx, struct gather *g, const uint64_t *off, 
     for (size_t i = 0; i < n; i++)
         if (off[i] > off[i + 1]) return FAIL(cx, ARG, "id offsets fall at row %zu", i);
     buf_put(&g->text, text + off[0], (size_t)(off[n] - off[0]));
-    for (size_t i = 0; i < n; i++) buf_u64(&g->data, g->text_bytes + off[i + 1] - off[0]);
+    for (size_t i = 0; i < n; i++)
+        buf_u64(&g->data, g->text_bytes + off[i + 1] - off[0]);
     g->text_bytes += off[n] - off[0];
     return OK;
 }
@@ -147,7 +148,8 @@ static status put(struct ctx *cx, struct table_writer *w, const void *p, size_t 
 static void pad_missing(struct gather *g, uint64_t group_rows)
 {
     if (g->missing)
-        while (g->null.n < group_rows && !g->null.bad) buf_u8(&g->null, 0);
+        while (g->null.n < group_rows && !g->null.bad)
+            buf_u8(&g->null, 0);
 }
 
 /* The gathered rows go to the spool, and the buffers are empty again. */
@@ -238,7 +240,8 @@ static status end_bits(struct ctx *cx, struct outlet *o)
 }
 
 /* n bytes of the spool at from to *to of data.col. */
-static status copy_bytes(struct ctx *cx, const struct table_writer *w, int fd, uint64_t from, uint64_t n, uint64_t *to)
+static status copy_bytes(struct ctx *cx, const struct table_writer *w, int fd, uint64_t from, uint64_t n,
+                         uint64_t *to)
 {
     CLEANUP(buf_free) struct buf b = {0};
     uint8_t *p = buf_grow(&b, COPY);
@@ -246,7 +249,9 @@ static status copy_bytes(struct ctx *cx, const struct table_writer *w, int fd, u
     while (n) {
         TRY(ctx_check(cx));
         ssize_t k = pread(w->spool, p, n < COPY ? (size_t)n : COPY, (off_t)from);
-        if (k <= 0) return FAIL(cx, IO, "spool of %s: %s at %ju", w->path, k ? "cannot be read" : "ends", (uintmax_t)from);
+        if (k <= 0)
+            return FAIL(cx, IO, "spool of %s: %s at %ju", w->path, k ? "cannot be read" : "ends",
+                        (uintmax_t)from);
         TRY(fd_pwrite_all(cx, fd, p, (size_t)k, *to));
         n -= (uint64_t)k, from += (uint64_t)k, *to += (uint64_t)k;
     }
@@ -270,7 +275,8 @@ static status collect_piece(struct ctx *cx, struct table_writer *w, struct outle
     return copy_bytes(cx, w, o->fd, pc->off + rows * (pc->missing ? 9 : 8), pc->text_bytes, &o->text);
 }
 
-static status collect_column(struct ctx *cx, struct table_writer *w, int fd, size_t i, const struct colfile_col *c)
+static status collect_column(struct ctx *cx, struct table_writer *w, int fd, size_t i,
+                             const struct colfile_col *c)
 {
     const struct gather *g = &w->cols[i];
     struct outlet o = {.fd = fd, .data = c->data_off, .text = c->text_off, .null = c->null_off};
@@ -298,10 +304,12 @@ static status write_columns(struct ctx *cx, struct table_writer *w, struct colfi
     TRY(path_join(cx, w->part, "data.col", &path));
     CLEANUP(fd_closep) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) return FAIL(cx, IO, "create %s: %m", path);
-    if (ftruncate(fd, (off_t)f->file_bytes) < 0) return FAIL(cx, IO, "%s: %ju bytes: %m", path, (uintmax_t)f->file_bytes);
+    if (ftruncate(fd, (off_t)f->file_bytes) < 0)
+        return FAIL(cx, IO, "%s: %ju bytes: %m", path, (uintmax_t)f->file_bytes);
     TRY(colfile_head(cx, f, &head, crc));
     TRY_IN(cx, fd_pwrite_all(cx, fd, head, colfile_head_bytes(f), 0), "%s", path);
-    for (size_t i = 0; i <= w->n_cols; i++) TRY_IN(cx, collect_column(cx, w, fd, i, &f->cols[i]), "%s", path);
+    for (size_t i = 0; i <= w->n_cols; i++)
+        TRY_IN(cx, collect_column(cx, w, fd, i, &f->cols[i]), "%s", path);
     if (fdatasync(fd) < 0) return FAIL(cx, IO, "sync %s: %m", path);
     return OK;
 }
@@ -314,11 +322,16 @@ status table_writer_finish(struct ctx *cx, struct table_writer *w, const json_t 
         struct gather *g = &w->cols[i];
         pad_missing(g, w->group_rows);
         TRY(buf_ok(cx, &g->null));
-        f.cols[i] = (struct colfile_col){.type = g->type, .text_bytes = g->text_bytes, .n_missing = g->n_missing};
+        f.cols[i] =
+            (struct colfile_col){.type = g->type, .text_bytes = g->text_bytes, .n_missing = g->n_missing};
     }
     TRY(colfile_layout(cx, &f));
-    struct schema s = {.n_rows = w->n_rows, .n_physical = w->n_rows, .id_name = w->id_name, .n_cols = w->n_cols,
-                       .cols = w->specs, .data_bytes = f.file_bytes};
+    struct schema s = {.n_rows = w->n_rows,
+                       .n_physical = w->n_rows,
+                       .id_name = w->id_name,
+                       .n_cols = w->n_cols,
+                       .cols = w->specs,
+                       .data_bytes = f.file_bytes};
     TRY(write_columns(cx, w, &f, &s.data_crc));
     TRY(schema_write(cx, w->part, &s, meta));
     TRY(build_end(cx, w->part, w->path));

@@ -33,12 +33,14 @@ static status parse(struct ctx *cx, struct got *g, int argc, const char *const *
 static void takes(struct ctx *cx)
 {
     struct got g;
-    CHECK_OK(cx, PARSE(&g, "x", "a", "--site", "s", "--set", "k=1", "--rows=5", "--set=l=2", "b", "--share", "-0.5"));
+    CHECK_OK(cx, PARSE(&g, "x", "a", "--site", "s", "--set", "k=1", "--rows=5", "--set=l=2", "b", "--share",
+                       "-0.5"));
     CHECK(strcmp(g.site, "s") == 0 && g.rows == 5 && g.share == -0.5 && !g.json && !g.help);
     CHECK(g.sets.n == 2 && strcmp(g.sets.p[0], "k=1") == 0 && strcmp(g.sets.p[1], "l=2") == 0);
     CHECK(g.n == 2 && strcmp(g.rest[0], "a") == 0 && strcmp(g.rest[1], "b") == 0);
     CHECK_OK(cx, PARSE(&g, "x", "--json", "--site", "--json", "--", "--rows"));
-    CHECK(g.json && strcmp(g.site, "--json") == 0 && g.rows == 10 && g.n == 1 && strcmp(g.rest[0], "--rows") == 0);
+    CHECK(g.json && strcmp(g.site, "--json") == 0 && g.rows == 10 && g.n == 1 &&
+          strcmp(g.rest[0], "--rows") == 0);
     CHECK_OK(cx, PARSE(&g, "x", "--site", "s", "-"));
     CHECK(!g.json && g.n == 1);
 }
@@ -53,7 +55,8 @@ static void refuses(struct ctx *cx)
     CHECK_ERR(PARSE(&g, "x", "--site", "s", "1", "2", "3"), ARG);
     CHECK(strstr(cx->err.msg, "'3' is one argument too many"));
     CHECK_ERR(PARSE(&g, "x", "--site", "s", "a", "--rosw", "3", "--json"), ARG);
-    CHECK(strstr(cx->err.msg, "no option --rosw, did you mean --rows?") && g.json); /* known although it came later */
+    CHECK(strstr(cx->err.msg, "no option --rosw, did you mean --rows?") &&
+          g.json); /* known although it came later */
     CHECK_ERR(PARSE(&g, "x", "--site", "s", "a", "--entirely-else"), ARG);
     CHECK(!strstr(cx->err.msg, "did you mean"));
     CHECK_ERR(PARSE(&g, "x", "--site", "s", "a", "--rows", "ten"), ARG);

@@ -13,7 +13,8 @@ static void find_kernels(void)
 {
     n_kernels = 0;
     kernels[n_kernels++] = &curve_plain; /* first: the twin */
-    for (int level = CPU_PORTABLE; level <= (int)cpu_level(); level++) kernels[n_kernels++] = curve_kernel_of(level);
+    for (int level = CPU_PORTABLE; level <= (int)cpu_level(); level++)
+        kernels[n_kernels++] = curve_kernel_of(level);
 }
 
 /* Big-endian hexadecimal, as RFC 9380 prints integers, to little-endian bytes. */
@@ -33,14 +34,17 @@ static void from_hex_le(const char *hex, uint8_t out[32])
 {
     uint8_t t[32];
     from_hex_be(hex, t);
-    for (int i = 0; i < 32; i++) out[i] = t[31 - i];
+    for (int i = 0; i < 32; i++)
+        out[i] = t[31 - i];
 }
 
 /* RFC 7748 section 5.2: both vectors, and the iteration of 1 and 1,000 times. */
 static void rfc7748(struct ctx *cx)
 {
     (void)cx;
-    static const struct { const char *k, *u, *out; } vectors[] = {
+    static const struct {
+        const char *k, *u, *out;
+    } vectors[] = {
         {"a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
          "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
          "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"},
@@ -82,7 +86,9 @@ static void rfc7748(struct ctx *cx)
 }
 
 /* RFC 9380 appendix J.4.2, curve25519_XMD:SHA-512_ELL2_NU_: the field element u[0], the map's Q.x and P.x = (8 Q).x. */
-static const struct { const char *u, *q, *p; } elligator[] = {
+static const struct {
+    const char *u, *q, *p;
+} elligator[] = {
     {"608d892b641f0328523802a6603427c26e55e6f27e71a91a478148d45b5093cd",
      "51125222da5e763d97f3c10fcc92ea6860b9ccbbd2eb1285728f566721c1e65b",
      "1bb913f0c9daefa0b3375378ffa534bda5526c97391952a7789eb976edfe4d08"},
@@ -212,8 +218,10 @@ static void kernels_agree(struct ctx *cx)
         if (round == 2) memset(k, 0xff, 32);
         k[0] &= 248;
         k[31] = (uint8_t)((k[31] & 127) | 64);
-        for (size_t i = 0; i < LEN(small_order); i++) from_hex_le(small_order[i], in[40 + 3 * i]);
-        for (int d = -8; d <= 18; d++) near_p(d, in[100 + d]); /* up to 2^255 - 1 */
+        for (size_t i = 0; i < LEN(small_order); i++)
+            from_hex_le(small_order[i], in[40 + 3 * i]);
+        for (int d = -8; d <= 18; d++)
+            near_p(d, in[100 + d]); /* up to 2^255 - 1 */
         memset(in[130], 0xff, 32);
         for (size_t q = 0; q < n_kernels; q++)
             for (size_t s = 0; s < LEN(sizes); s++) {
@@ -264,7 +272,8 @@ static void refuses_small_order(struct ctx *cx)
     CLEANUP(curve_scalar_freep) struct curve_scalar *a = NULL;
     CHECK_OK(cx, curve_scalar_new(cx, &a));
     for (size_t i = 0; i < LEN(small_order); i++) {
-        for (size_t k = 0; k < N; k++) memset(u[k], 0, 32), u[k][0] = 9;
+        for (size_t k = 0; k < N; k++)
+            memset(u[k], 0, 32), u[k][0] = 9;
         from_hex_le(small_order[i], u[300 + i]);
         from_hex_le(small_order[i], u[590]);
         CHECK_ERR(curve_mul(cx, a, (const uint8_t(*)[32])u, N, out), PROTO);

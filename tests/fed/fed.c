@@ -34,12 +34,14 @@ const struct table *fed_table(struct ctx *cx, const char *path, size_t n, size_t
     struct table_writer *w;
     CLEANUP(buf_free) struct buf ids = {0};
     uint64_t *off = NEW(cx, uint64_t, n + 1);
-    for (size_t i = 0; i < n; i++) buf_printf(&ids, "person-%06zu", i), off[i + 1] = ids.n;
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&ids, "person-%06zu", i), off[i + 1] = ids.n;
     for (size_t j = 0; j < n_cols; j++) {
-        spec[j] = (struct column_spec){.name = arena_printf(cx->mem, "%s%zu", prefix, j),
-                                       .anonymous = arena_printf(cx->mem, "%s_%u_x%zu", role_name(who.role), who.id, j),
-                                       .type = COL_F64,
-                                       .kind = KIND_FEATURE};
+        spec[j] = (struct column_spec){
+            .name = arena_printf(cx->mem, "%s%zu", prefix, j),
+            .anonymous = arena_printf(cx->mem, "%s_%u_x%zu", role_name(who.role), who.id, j),
+            .type = COL_F64,
+            .kind = KIND_FEATURE};
         cols[j] = x + j * n;
     }
     if (y) {
@@ -111,7 +113,8 @@ static void *seat_main(void *arg)
     return NULL;
 }
 
-void fed_run(const char *module, const struct fed_arg *arg, size_t n, const struct fed_options *o, struct fed_result *r)
+void fed_run(const char *module, const struct fed_arg *arg, size_t n, const struct fed_options *o,
+             struct fed_result *r)
 {
     static const struct fed_options none = {0};
     if (!o) o = &none;
@@ -135,12 +138,16 @@ void fed_run(const char *module, const struct fed_arg *arg, size_t n, const stru
                                   .tracker = &tracker,
                                   .tracker_self = &r[i],
                                   .out_dir = fed_dir(&cx, "out")};
-        for (size_t k = 0; k < n; k++) r[i].task.parties[k] = (struct party){arg[k].role, arg[k].id};
+        for (size_t k = 0; k < n; k++)
+            r[i].task.parties[k] = (struct party){arg[k].role, arg[k].id};
         seat[i] = (struct seat){hub, &arg[i], o, &r[i], o->liar && o->liar_at == i};
     }
-    for (size_t i = 0; i < n; i++) pthread_create(&thread[i], NULL, seat_main, &seat[i]);
-    for (size_t i = 0; i < n; i++) pthread_join(thread[i], NULL);
-    for (size_t i = 0; i < n; i++) r[i].task.channel = NULL;
+    for (size_t i = 0; i < n; i++)
+        pthread_create(&thread[i], NULL, seat_main, &seat[i]);
+    for (size_t i = 0; i < n; i++)
+        pthread_join(thread[i], NULL);
+    for (size_t i = 0; i < n; i++)
+        r[i].task.channel = NULL;
     hub_free(hub);
 }
 

@@ -14,8 +14,8 @@ struct fed_arg { /* one party */
     const struct model_part *model;
 };
 struct fed_options {
-    unsigned threads;      /* per party; 0 = 1 */
-    uint64_t deadline_ms;  /* 0 = 60 s */
+    unsigned threads;     /* per party; 0 = 1 */
+    uint64_t deadline_ms; /* 0 = 60 s */
     void (*tap)(void *arg, struct party from, struct party to, const char *tag, const void *p, size_t n);
     void *tap_arg;
     /* A party that is not a component but this function (a liar); NULL: none. */
@@ -38,5 +38,6 @@ const char *fed_dir(struct ctx *cx, const char *name);
 /* A table of n rows: id "person-<i, six digits>", the columns col-major at x (NaN = missing), label last when y is not NULL. */
 const struct table *fed_table(struct ctx *cx, const char *path, size_t n, size_t n_cols, const double *x,
                               const char *prefix, const double *y, struct party who);
-void fed_run(const char *module, const struct fed_arg *arg, size_t n, const struct fed_options *o, struct fed_result *r);
+void fed_run(const char *module, const struct fed_arg *arg, size_t n, const struct fed_options *o,
+             struct fed_result *r);
 void fed_free(struct fed_result *r, size_t n);

@@ -34,7 +34,11 @@ static void fills_defaults(struct ctx *cx)
     CHECK(strcmp(json_string_value(js_at(none, "tree.kind")), "Dense") == 0);
     CHECK(json_is_true(js_at(none, "tree.deep.flag")));
     CHECK(json_is_null(js_at(none, "names")));
-    CHECK_OK(cx, fill(cx, "{\"tree\": {\"kind\": \"sPARSE\"}, \"rate\": 1, \"later\": 1.0, \"map\": {\"a\": {\"b\": 1}}}", &j));
+    CHECK_OK(
+        cx,
+        fill(cx,
+             "{\"tree\": {\"kind\": \"sPARSE\"}, \"rate\": 1, \"later\": 1.0, \"map\": {\"a\": {\"b\": 1}}}",
+             &j));
     CHECK(strcmp(json_string_value(js_at(j, "tree.kind")), "Sparse") == 0); /* the table's spelling */
     CHECK(json_number_value(js_at(j, "rate")) == 1);
     CHECK(json_integer_value(js_at(j, "map.a.b")) == 1);
@@ -62,7 +66,8 @@ static const struct {
     {"{\"names\": 3}", ERR_ARG, "names is 3, want a list or null"},
     {"{\"tree\": {\"kind\": \"tag\"}}", ERR_ARG, "tree.kind is \"tag\", want one of Dense|Sparse"},
     {"{\"tree\": {\"deep\": {\"flag\": 1}}}", ERR_ARG, "want true or false"},
-    {"{\"later\": 2}", ERR_UNSUPPORTED, "later is 2: norn has not built this; only the default 1 is accepted. say what"},
+    {"{\"later\": 2}", ERR_UNSUPPORTED,
+     "later is 2: norn has not built this; only the default 1 is accepted. say what"},
     {"{\"old\": \"x\"}", ERR_UNSUPPORTED, "old is \"x\": deprecated by FATE"},
     {"[1]", ERR_ARG, "want an object"},
 };
@@ -74,7 +79,8 @@ static void refuses(struct ctx *cx)
         status st = fill(cx, bad[i].text, &j);
         CHECK(st.code == bad[i].code);
         CHECK(strstr(cx->err.msg, bad[i].says) != NULL);
-        if (st.code != bad[i].code || !strstr(cx->err.msg, bad[i].says)) printf("# %s: %s\n", bad[i].text, cx->err.msg);
+        if (st.code != bad[i].code || !strstr(cx->err.msg, bad[i].says))
+            printf("# %s: %s\n", bad[i].text, cx->err.msg);
         CHECK(j == NULL);
     }
 }
@@ -93,12 +99,14 @@ static void tables_are_sound(struct ctx *cx)
             CLEANUP(json_decrefp) json_t *def = json_loads(p->def, JSON_DECODE_ANY, &e);
             CHECK(def != NULL && p->text != NULL);
             CHECK(!json_is_null(def) || p->nullable);
-            for (size_t j = 0; j < k; j++) CHECK(strcmp(p->path, c->params[j].path) != 0);
+            for (size_t j = 0; j < k; j++)
+                CHECK(strcmp(p->path, c->params[j].path) != 0);
             struct component one = {.module = c->module, .params = p, .n_params = 1};
             CLEANUP(json_decrefp) json_t *given = json_deep_copy(def), *out = NULL;
             const char *at = p->path + strlen(p->path);
             while (at >= p->path) { /* wrap the default in its path's objects */
-                while (at > p->path && at[-1] != '.') at--;
+                while (at > p->path && at[-1] != '.')
+                    at--;
                 char name[64];
                 size_t len = strcspn(at, ".");
                 memcpy(name, at, len), name[len] = 0;
@@ -132,7 +140,8 @@ static void boosting_parameters(struct ctx *cx)
     CHECK_ERR(boost(cx, "{\"objective_param\": {\"objective\": \"lse\"}}"), ARG);
     CHECK_ERR(boost(cx, "{\"task_type\": \"regression\"}"), ARG);
     CHECK_OK(cx, boost(cx, "{\"task_type\": \"regression\", \"objective_param\": {\"objective\": \"LSE\"}}"));
-    CHECK_ERR(boost(cx, "{\"task_type\": \"regression\", \"objective_param\": {\"objective\": \"huber\"}}"), ARG);
+    CHECK_ERR(boost(cx, "{\"task_type\": \"regression\", \"objective_param\": {\"objective\": \"huber\"}}"),
+              ARG);
     CHECK_ERR(boost(cx, "{\"boosting_strategy\": \"mix\"}"), UNSUPPORTED);
     CHECK_ERR(boost(cx, "{\"multi_mode\": \"multi_output\"}"), UNSUPPORTED);
     CHECK_ERR(boost(cx, "{\"EINI_inference\": true}"), UNSUPPORTED);

@@ -15,22 +15,90 @@ static const struct scene scenes[] = {
     {"binary", 700, 0, 4, 1, {5}, 2, 0, "'num_trees': 4, 'tree_param': {'max_depth': 4}"},
     {"two hosts", 500, 0, 3, 2, {4, 3}, 2, 0, "'num_trees': 3"},
     {"label only", 400, 0, 0, 1, {6}, 2, 0, "'num_trees': 3, 'tree_param': {'max_depth': 5}"},
-    {"missing", 600, 0, 3, 2, {4, 3}, 2, 0.2, "'num_trees': 3, 'use_missing': true, 'tree_param': {'max_depth': 4}"},
-    {"zero as missing", 500, 0, 3, 1, {4}, 2, 0.1,
+    {"missing",
+     600,
+     0,
+     3,
+     2,
+     {4, 3},
+     2,
+     0.2,
+     "'num_trees': 3, 'use_missing': true, 'tree_param': {'max_depth': 4}"},
+    {"zero as missing",
+     500,
+     0,
+     3,
+     1,
+     {4},
+     2,
+     0.1,
      "'num_trees': 2, 'use_missing': true, 'zero_as_missing': true, 'bin_num': 8"},
     {"multi", 500, 100, 3, 2, {3, 3}, 4, 0, "'num_trees': 3, 'validation_freqs': 1"},
-    {"regression", 500, 0, 3, 1, {4}, 0, 0,
+    {"regression",
+     500,
+     0,
+     3,
+     1,
+     {4},
+     0,
+     0,
      "'num_trees': 4, 'task_type': 'regression', 'objective_param': {'objective': 'lse'}"},
-    {"huber", 400, 0, 2, 1, {3}, 0, 0,
+    {"huber",
+     400,
+     0,
+     2,
+     1,
+     {3},
+     0,
+     0,
      "'num_trees': 3, 'task_type': 'regression', 'objective_param': {'objective': 'huber', 'params': [1.3]}"},
-    {"goss", 900, 150, 3, 2, {4, 3}, 2, 0, "'num_trees': 4, 'run_goss': true, 'top_rate': 0.3, 'other_rate': 0.2"},
-    {"early stop", 500, 200, 3, 1, {4}, 2, 0,
-     "'num_trees': 40, 'learning_rate': 0.9, 'early_stopping_rounds': 2, 'validation_freqs': 1, 'metrics': ['auc'], "
+    {"goss",
+     900,
+     150,
+     3,
+     2,
+     {4, 3},
+     2,
+     0,
+     "'num_trees': 4, 'run_goss': true, 'top_rate': 0.3, 'other_rate': 0.2"},
+    {"early stop",
+     500,
+     200,
+     3,
+     1,
+     {4},
+     2,
+     0,
+     "'num_trees': 40, 'learning_rate': 0.9, 'early_stopping_rounds': 2, 'validation_freqs': 1, 'metrics': "
+     "['auc'], "
      "'tree_param': {'max_depth': 4}"},
-    {"min leaf", 600, 0, 3, 2, {4, 3}, 2, 0, "'num_trees': 3, 'tree_param': {'max_depth': 5, 'min_leaf_node': 20}"},
-    {"min leaf, missing", 600, 0, 3, 1, {4}, 2, 0.3,
-     "'num_trees': 3, 'use_missing': true, 'tree_param': {'max_depth': 5, 'min_leaf_node': 15, 'min_sample_split': 50}"},
-    {"child weight", 600, 0, 3, 1, {4}, 2, 0,
+    {"min leaf",
+     600,
+     0,
+     3,
+     2,
+     {4, 3},
+     2,
+     0,
+     "'num_trees': 3, 'tree_param': {'max_depth': 5, 'min_leaf_node': 20}"},
+    {"min leaf, missing",
+     600,
+     0,
+     3,
+     1,
+     {4},
+     2,
+     0.3,
+     "'num_trees': 3, 'use_missing': true, 'tree_param': {'max_depth': 5, 'min_leaf_node': 15, "
+     "'min_sample_split': 50}"},
+    {"child weight",
+     600,
+     0,
+     3,
+     1,
+     {4},
+     2,
+     0,
      "'num_trees': 3, 'tree_param': {'max_depth': 5, 'min_child_weight': 3, 'criterion_params': [1.0, 0.5]}"},
 };
 
@@ -75,7 +143,7 @@ static struct oracle pooled(struct ctx *cx, struct world *w, const struct fed_re
     CHECK_OK(cx, gbdt_objective_make(cx, o.p.objective, o.p.objective_params, o.p.n_objective_params,
                                      s->classes ? s->classes : 1, &o.p.train.objective));
     unsigned dim = gbdt_dim(&o.p.train.objective);
-    o.train_score = NEW(cx, double, s->n * dim), o.valid_score = NEW(cx, double, s->n_valid * dim + 1);
+    o.train_score = NEW(cx, double, s->n *dim), o.valid_score = NEW(cx, double, s->n_valid *dim + 1);
     o.early.rounds = o.p.early_rounds;
     o.p.train.value_bits = value_bits;
     CHECK_OK(cx, bin_source_matrix(cx, w->x, s->n, w->n_cols, 1, s->n, &src));
@@ -85,7 +153,8 @@ static struct oracle pooled(struct ctx *cx, struct world *w, const struct fed_re
         CHECK_OK(cx, bin_source_matrix(cx, w->xv, s->n_valid, w->n_cols, 1, s->n_valid, &srcv));
         CHECK_OK(cx, bins_apply(cx, bins, &srcv, &xv));
     }
-    struct gbdt_data d = {.n = s->n, .x = &x, .y = w->y, .valid = s->n_valid ? &xv : NULL, .n_valid = s->n_valid};
+    struct gbdt_data d = {
+        .n = s->n, .x = &x, .y = w->y, .valid = s->n_valid ? &xv : NULL, .n_valid = s->n_valid};
     struct gbdt_hooks hooks = {.self = &o, .on_round = oracle_round};
     CHECK_OK(cx, gbdt_train(cx, &o.p.train, &d, NULL, &hooks, &o.e));
     return o;
@@ -103,11 +172,13 @@ static size_t pooled_column(const struct scene *s, size_t site, uint32_t column)
 static size_t count_inner(const struct tree *t, size_t site)
 {
     size_t n = 0;
-    for (size_t i = 0; i < t->n_nodes; i++) n += !t->nodes[i].is_leaf && (size_t)t->nodes[i].party == site;
+    for (size_t i = 0; i < t->n_nodes; i++)
+        n += !t->nodes[i].is_leaf && (size_t)t->nodes[i].party == site;
     return n;
 }
 
-static void same_tree(struct ctx *cx, const struct scene *s, const struct tree *want, const struct sbt_model *m, size_t t)
+static void same_tree(struct ctx *cx, const struct scene *s, const struct tree *want,
+                      const struct sbt_model *m, size_t t)
 {
     (void)cx;
     const struct tree *g = &m[0].trees[t];
@@ -125,7 +196,8 @@ static void same_tree(struct ctx *cx, const struct scene *s, const struct tree *
         CHECK(own->split == b->split);
         CHECK(!m[0].use_missing || own->missing_left == b->missing_left);
     }
-    for (size_t p = 0; p <= s->n_hosts; p++) CHECK(count_inner(g, p) == count_inner(&m[p].trees[t], p));
+    for (size_t p = 0; p <= s->n_hosts; p++)
+        CHECK(count_inner(g, p) == count_inner(&m[p].trees[t], p));
 }
 
 static void same_scores(struct ctx *cx, const struct oracle *o, const struct fed_result *guest)
@@ -138,7 +210,7 @@ static void same_scores(struct ctx *cx, const struct oracle *o, const struct fed
     CHECK_OK(cx, table_open(cx, guest->out_path, &t));
     CHECK(t && t->n_rows == n);
     if (!t || t->n_rows != n) return;
-    double *want = NEW(cx, double, n * dim), *got = NEW(cx, double, n);
+    double *want = NEW(cx, double, n *dim), *got = NEW(cx, double, n);
     memcpy(want, o->train_score, s->n * dim * sizeof *want);
     memcpy(want + s->n * dim, o->valid_score, s->n_valid * dim * sizeof *want);
     gbdt_predict_from_score(obj, want, n, want);
@@ -146,7 +218,8 @@ static void same_scores(struct ctx *cx, const struct oracle *o, const struct fed
     size_t bad = 0;
     for (size_t i = 0; i < n; i++) {
         double top = want[i * dim];
-        for (unsigned k = 1; k < dim; k++) top = fmax(top, want[i * dim + k]);
+        for (unsigned k = 1; k < dim; k++)
+            top = fmax(top, want[i * dim + k]);
         bad += got[i] != top;
     }
     CHECK(bad == 0);
@@ -185,11 +258,14 @@ static void against_pooled(struct ctx *cx, const struct scene *s, const char *sc
         size_t rounds = p.early_rounds ? want.e->best_round + 1 : want.e->n_rounds;
         CHECK(m[0].n_trees == rounds * want.e->dim && m[0].dim == want.e->dim);
         CHECK(m[1].n_trees == m[0].n_trees);
-        for (size_t t = 0; t < m[0].n_trees && t < rounds * want.e->dim; t++) same_tree(cx, s, &want.e->trees[t], m, t);
-        for (size_t i = 0; i < m[0].n_losses; i++) CHECK(m[0].losses[i] == want.e->losses[i]);
+        for (size_t t = 0; t < m[0].n_trees && t < rounds * want.e->dim; t++)
+            same_tree(cx, s, &want.e->trees[t], m, t);
+        for (size_t i = 0; i < m[0].n_losses; i++)
+            CHECK(m[0].losses[i] == want.e->losses[i]);
         same_scores(cx, &want, &r[0]);
         size_t theirs = 0;
-        for (size_t t = 0; t < m[0].n_trees; t++) theirs += count_inner(&m[1].trees[t], 1);
+        for (size_t t = 0; t < m[0].n_trees; t++)
+            theirs += count_inner(&m[1].trees[t], 1);
         CHECK(theirs > 0); /* otherwise the scene tests nothing */
     }
     fed_free(r, s->n_hosts + 1);
@@ -217,9 +293,24 @@ static void paillier_is_pooled(struct ctx *cx)
 
 static const struct scene predict_scenes[] = {
     {"binary", 500, 300, 3, 2, {4, 3}, 2, 0, "'num_trees': 5, 'tree_param': {'max_depth': 5}"},
-    {"missing", 500, 300, 3, 2, {4, 3}, 2, 0.2, "'num_trees': 3, 'use_missing': true, 'zero_as_missing': true"},
+    {"missing",
+     500,
+     300,
+     3,
+     2,
+     {4, 3},
+     2,
+     0.2,
+     "'num_trees': 3, 'use_missing': true, 'zero_as_missing': true"},
     {"multi", 500, 300, 2, 1, {4}, 4, 0, "'num_trees': 3"},
-    {"regression", 500, 70, 0, 2, {3, 3}, 0, 0,
+    {"regression",
+     500,
+     70,
+     0,
+     2,
+     {3, 3},
+     0,
+     0,
      "'num_trees': 4, 'task_type': 'regression', 'objective_param': {'objective': 'log_cosh'}"},
     {"one row", 300, 1, 2, 1, {3}, 2, 0, "'num_trees': 3"},
 };
@@ -242,7 +333,7 @@ static void predicts_new_rows(struct ctx *cx)
         struct bin_source src;
         const struct gbdt_objective *obj = &want.p.train.objective;
         unsigned dim = gbdt_dim(obj);
-        double *score = NEW(cx, double, s->n_valid * dim), *got = NEW(cx, double, s->n_valid);
+        double *score = NEW(cx, double, s->n_valid *dim), *got = NEW(cx, double, s->n_valid);
         CHECK_OK(cx, bin_source_matrix(cx, w.xv, s->n_valid, w.n_cols, 1, s->n_valid, &src));
         CHECK_OK(cx, ensemble_score(cx, want.e, &src, want.p.bins.zero_as_missing, 0, score));
         gbdt_predict_from_score(obj, score, s->n_valid, score);
@@ -252,7 +343,8 @@ static void predicts_new_rows(struct ctx *cx)
         CHECK_OK(cx, table_read_f64(cx, t, table_column(t, "predict_score"), 0, s->n_valid, got));
         for (size_t i = 0; i < s->n_valid; i++) {
             double top = score[i * dim];
-            for (unsigned c = 1; c < dim; c++) top = fmax(top, score[i * dim + c]);
+            for (unsigned c = 1; c < dim; c++)
+                top = fmax(top, score[i * dim + c]);
             CHECK(got[i] == top);
         }
         fed_free(q, s->n_hosts + 1);
@@ -274,7 +366,8 @@ static void prediction_table(struct ctx *cx)
     static const int64_t result[] = {0, 1, 0, 1};
     const char *dir = fed_dir(cx, "table");
     struct party guest = {ROLE_GUEST, 9999};
-    const struct table *in = fed_table(cx, arena_printf(cx->mem, "%s/in", dir), 4, 0, NULL, "x", y, guest), *t = NULL;
+    const struct table *in = fed_table(cx, arena_printf(cx->mem, "%s/in", dir), 4, 0, NULL, "x", y, guest),
+                       *t = NULL;
     struct sbt_model m = {.dim = 1, .n_classes = 2, .classes = (const double[]){0, 1}};
     CHECK_OK(cx, gbdt_objective_make(cx, "cross_entropy", NULL, 0, 2, &m.objective));
     struct sbt_part part = {in, score, "train"};
@@ -301,22 +394,33 @@ static bool same_part(const struct model_part *a, const struct model_part *b)
 {
     bool same = a->n_buffers == b->n_buffers;
     for (size_t i = 0; same && i < a->n_buffers; i++)
-        same = a->buffers[i].pb.n == b->buffers[i].pb.n && memcmp(a->buffers[i].pb.p, b->buffers[i].pb.p, a->buffers[i].pb.n) == 0;
+        same = a->buffers[i].pb.n == b->buffers[i].pb.n &&
+               memcmp(a->buffers[i].pb.p, b->buffers[i].pb.p, a->buffers[i].pb.n) == 0;
     return same;
 }
 
 static void deterministic(struct ctx *cx)
 {
-    static const struct scene s = {"sampled", 800, 100, 5, 2, {7, 6}, 2, 0.1,
-                                   "'num_trees': 4, 'use_missing': true, 'subsample_feature_rate': 0.5, 'run_goss': true, "
-                                   "'tree_param': {'max_depth': 5}"};
+    static const struct scene s = {
+        "sampled",
+        800,
+        100,
+        5,
+        2,
+        {7, 6},
+        2,
+        0.1,
+        "'num_trees': 4, 'use_missing': true, 'subsample_feature_rate': 0.5, 'run_goss': true, "
+        "'tree_param': {'max_depth': 5}"};
     struct world w = world_make(cx, &s);
     struct fed_result r[4][3];
-    for (unsigned k = 0; k < 4; k++) { /* the last with another scheme: only the value bits could differ, both hold 30 */
+    for (unsigned k = 0; k < 4;
+         k++) { /* the last with another scheme: only the value bits could differ, both hold 30 */
         struct fed_options o = {.threads = 1u << k % 3};
         world_train(cx, &w, k == 3 ? "Paillier" : "Lattice", &o, r[k]);
         world_all_ok(r[k], 3);
-        for (size_t p = 0; p < 3 && k > 0; p++) CHECK(same_part(r[0][p].task.model_out, r[k][p].task.model_out));
+        for (size_t p = 0; p < 3 && k > 0; p++)
+            CHECK(same_part(r[0][p].task.model_out, r[k][p].task.model_out));
     }
     struct sbt_model m;
     CHECK_OK(cx, sbt_model_load(cx, &r[0][1].task, r[0][1].task.model_out, &m));
@@ -329,7 +433,8 @@ static void deterministic(struct ctx *cx)
         }
         CHECK(n <= 3);
     }
-    for (unsigned k = 0; k < 4; k++) fed_free(r[k], 3);
+    for (unsigned k = 0; k < 4; k++)
+        fed_free(r[k], 3);
 }
 
 /* The first rounds keep to the guest's columns; hosts still learn the shapes of these trees. */
@@ -353,8 +458,8 @@ static void complete_secure(struct ctx *cx)
 
 /* ---- what is refused ---- */
 
-static void expect(struct ctx *cx, const struct scene *s, const char *scheme, enum err_code guest, enum err_code host,
-                   const char *says)
+static void expect(struct ctx *cx, const struct scene *s, const char *scheme, enum err_code guest,
+                   enum err_code host, const char *says)
 {
     struct arena_mark mark = arena_mark(cx->mem);
     struct world w = world_make(cx, s);
@@ -376,10 +481,17 @@ static void refuses(struct ctx *cx)
     static const struct scene ok = {"scheme", 100, 0, 2, 1, {2}, 2, 0, "'num_trees': 1"};
     static const struct scene bare = {"bare host", 100, 0, 2, 1, {0}, 2, 0, "'num_trees': 1"};
     static const struct scene holes = {"missing cells", 100, 0, 2, 1, {2}, 2, 0.5, "'num_trees': 1"};
-    static const struct scene early = {"no validation", 100, 0, 2, 1, {2}, 2, 0,
+    static const struct scene early = {"no validation",
+                                       100,
+                                       0,
+                                       2,
+                                       1,
+                                       {2},
+                                       2,
+                                       0,
                                        "'num_trees': 1, 'validation_freqs': 1, 'early_stopping_rounds': 1"};
-    static const struct scene metric = {"metric", 100, 0, 2, 1, {2}, 2, 0,
-                                        "'num_trees': 1, 'validation_freqs': 1, 'metrics': ['r2']"};
+    static const struct scene metric = {
+        "metric", 100, 0, 2, 1, {2}, 2, 0, "'num_trees': 1, 'validation_freqs': 1, 'metrics': ['r2']"};
     expect(cx, &ok, "IterativeAffine", ERR_UNSUPPORTED, ERR_UNSUPPORTED, "encrypt_param.method");
     expect(cx, &ok, "None", ERR_UNSUPPORTED, ERR_UNSUPPORTED, "encrypt_param.method");
     expect(cx, &ok, "Caesar", ERR_UNSUPPORTED, ERR_UNSUPPORTED, "encrypt_param.method");
@@ -403,13 +515,23 @@ static void refuses_mismatch(struct ctx *cx)
     double *y = NEW(cx, double, 100);
     struct party guest = {ROLE_GUEST, 9999};
     one = a;
-    one.train[0] = fed_table(cx, arena_printf(cx->mem, "%s/one", fed_dir(cx, "one")), 100, 2, a.x, "x", y, guest);
+    one.train[0] =
+        fed_table(cx, arena_printf(cx->mem, "%s/one", fed_dir(cx, "one")), 100, 2, a.x, "x", y, guest);
     world_train(cx, &one, "Lattice", NULL, r);
     CHECK(r[0].code == ERR_ARG && strstr(r[0].msg, "2 classes or more") && r[1].code == ERR_PEER);
     fed_free(r, 2);
-    struct fed_arg arg[2] = {
-        {ROLE_GUEST, 9999, world_params(cx, &s, "Lattice"), {{"train_data", "i.data", "i", a.train[0]}}, 1, NULL},
-        {ROLE_HOST, 10001, world_params(cx, &s, "Paillier"), {{"train_data", "i.data", "i", a.train[1]}}, 1, NULL}};
+    struct fed_arg arg[2] = {{ROLE_GUEST,
+                              9999,
+                              world_params(cx, &s, "Lattice"),
+                              {{"train_data", "i.data", "i", a.train[0]}},
+                              1,
+                              NULL},
+                             {ROLE_HOST,
+                              10001,
+                              world_params(cx, &s, "Paillier"),
+                              {{"train_data", "i.data", "i", a.train[1]}},
+                              1,
+                              NULL}};
     fed_run("HeteroSecureBoost", arg, 2, NULL, r);
     CHECK(r[1].code == ERR_AUTH && r[0].code == ERR_PEER);
     fed_free(r, 2);
@@ -436,7 +558,8 @@ static status liar_send(struct ctx *cx, void *self, struct party to, const char 
     if (l->lie == CUT) n = n ? n - 1 : 0;
     if (l->lie == EXTEND) n += 9;
     if (l->lie == EMPTY) n = 0;
-    for (size_t i = 0; l->lie == NOISE && i < n; i++) q[i] = (uint8_t)shuffle_u64(&l->rnd);
+    for (size_t i = 0; l->lie == NOISE && i < n; i++)
+        q[i] = (uint8_t)shuffle_u64(&l->rnd);
     if (l->lie == FLIP && n) q[n / 2] ^= 0x11;
     return channel_send(cx, l->real, to, tag, q, n);
 }
@@ -448,7 +571,8 @@ static status liar_recv(struct ctx *cx, void *self, struct party from, const cha
 static const struct lie_case {
     const char *tag;
     unsigned at;
-} lie_cases[] = {{"sbt.features", 0}, {"sbt.sums", 0}, {"sbt.sums", 3}, {"sbt.left", 0}, {"sbt.mask", 1}, {"sbt.answer", 0}};
+} lie_cases[] = {{"sbt.features", 0}, {"sbt.sums", 0}, {"sbt.sums", 3},
+                 {"sbt.left", 0},     {"sbt.mask", 1}, {"sbt.answer", 0}};
 static struct { /* which lie this run tells; the parties' threads only read it */
     const struct lie_case *c;
     enum lie lie;
@@ -457,7 +581,8 @@ static struct { /* which lie this run tells; the parties' threads only read it *
 static status liar_run(struct ctx *cx, struct task *t)
 {
     static const struct channel_ops ops = {.send = liar_send, .recv = liar_recv};
-    struct liar l = {.real = t->channel, .tag = lying.c->tag, .at = lying.c->at, .lie = lying.lie, .rnd = shuffle_new(7)};
+    struct liar l = {
+        .real = t->channel, .tag = lying.c->tag, .at = lying.c->at, .lie = lying.lie, .rnd = shuffle_new(7)};
     l.mine = (struct channel){&ops, &l};
     t->channel = &l.mine;
     return t->component->run[t->me.role](cx, t);
@@ -467,8 +592,10 @@ static status liar_run(struct ctx *cx, struct task *t)
  * masks): the guest must end with a status of its own, never crash; sums and rows that disagree are found. */
 static void lies_are_found(struct ctx *cx)
 {
-    static const struct scene s = {"lies", 200, 60, 1, 1, {4}, 2, 0,
-                                   "'num_trees': 2, 'tree_param': {'max_depth': 3, 'min_leaf_node': 3}"};
+    static const struct scene s = {
+        "lies", 200, 60,
+        1,      1,   {4},
+        2,      0,   "'num_trees': 2, 'tree_param': {'max_depth': 3, 'min_leaf_node': 3}"};
     struct world w = world_make(cx, &s);
     struct fed_result honest[2];
     world_train(cx, &w, "Lattice", NULL, honest);
@@ -478,11 +605,16 @@ static void lies_are_found(struct ctx *cx)
             struct fed_result r[2];
             struct fed_options o = {.liar = liar_run, .liar_at = 1};
             lying.c = &lie_cases[i], lying.lie = (enum lie)lie;
-            if (strcmp(lie_cases[i].tag, "sbt.answer") == 0) world_predict(cx, &w, honest, &o, r);
-            else world_train(cx, &w, "Lattice", &o, r);
-            bool found = r[0].code == ERR_PROTO || (strcmp(lie_cases[i].tag, "sbt.features") == 0 && r[0].code != ERR_OK);
-            if (lie <= EMPTY) CHECK(found);
-            else CHECK(found || r[0].code == ERR_OK);
+            if (strcmp(lie_cases[i].tag, "sbt.answer") == 0)
+                world_predict(cx, &w, honest, &o, r);
+            else
+                world_train(cx, &w, "Lattice", &o, r);
+            bool found = r[0].code == ERR_PROTO ||
+                         (strcmp(lie_cases[i].tag, "sbt.features") == 0 && r[0].code != ERR_OK);
+            if (lie <= EMPTY)
+                CHECK(found);
+            else
+                CHECK(found || r[0].code == ERR_OK);
             if ((lie <= EMPTY && !found) || (r[0].code && !found))
                 printf("# %s lie %d: %s: %s\n", lie_cases[i].tag, lie, err_name(r[0].code), r[0].msg);
             fed_free(r, 2);
@@ -491,5 +623,5 @@ static void lies_are_found(struct ctx *cx)
     fed_free(honest, 2);
 }
 
-TEST_MAIN(T(lattice_is_pooled), T(paillier_is_pooled), T(predicts_new_rows), T(prediction_table), T(deterministic),
-          T(complete_secure), T(refuses), T(refuses_mismatch), T(lies_are_found))
+TEST_MAIN(T(lattice_is_pooled), T(paillier_is_pooled), T(predicts_new_rows), T(prediction_table),
+          T(deterministic), T(complete_secure), T(refuses), T(refuses_mismatch), T(lies_are_found))

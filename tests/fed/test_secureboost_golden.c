@@ -27,7 +27,8 @@ static bool load(struct ctx *cx, const char *name, struct csv *out)
     size_t cap = 40000;
     if (!fgets(line, sizeof line, f)) return false;
     *out = (struct csv){.has_y = strncmp(line, "id,y,", 5) == 0};
-    for (const char *c = line; *c; c++) out->cols += *c == ',';
+    for (const char *c = line; *c; c++)
+        out->cols += *c == ',';
     out->id = NEW(cx, double, cap);
     double *rows = NEW(cx, double, cap * out->cols);
     while (fgets(line, sizeof line, f)) {
@@ -36,8 +37,10 @@ static bool load(struct ctx *cx, const char *name, struct csv *out)
             size_t n = strcspn(at, ",\r\n");
             double v = 0;
             CHECK(num_parse_f64(at, n, &v));
-            if (j == 0) out->id[out->n] = v;
-            else rows[out->n * out->cols + j - 1] = v;
+            if (j == 0)
+                out->id[out->n] = v;
+            else
+                rows[out->n * out->cols + j - 1] = v;
             at += n + 1;
         }
         out->n++;
@@ -45,7 +48,8 @@ static bool load(struct ctx *cx, const char *name, struct csv *out)
     fclose(f);
     out->x = NEW(cx, double, out->n * out->cols);
     for (size_t i = 0; i < out->n; i++)
-        for (size_t j = 0; j < out->cols; j++) out->x[j * out->n + i] = rows[i * out->cols + j];
+        for (size_t j = 0; j < out->cols; j++)
+            out->x[j * out->n + i] = rows[i * out->cols + j];
     return true;
 }
 
@@ -56,9 +60,11 @@ static void align(struct ctx *cx, const struct csv *a, struct csv *b)
     size_t guess = 0;
     for (size_t i = 0; i < a->n; i++) {
         size_t k = guess;
-        for (size_t tries = 0; tries < b->n && b->id[k] != a->id[i]; tries++) k = k + 1 < b->n ? k + 1 : 0;
+        for (size_t tries = 0; tries < b->n && b->id[k] != a->id[i]; tries++)
+            k = k + 1 < b->n ? k + 1 : 0;
         CHECK(b->id[k] == a->id[i]);
-        for (size_t j = 0; j < b->cols; j++) x[j * a->n + i] = b->x[j * b->n + k];
+        for (size_t j = 0; j < b->cols; j++)
+            x[j * a->n + i] = b->x[j * b->n + k];
         guess = k + 1 < b->n ? k + 1 : 0;
     }
     b->x = x, b->n = a->n;
@@ -83,8 +89,10 @@ static bool run(struct ctx *cx, const char *guest, const char *host, const char 
     align(cx, &g, &h);
     const char *dir = fed_dir(cx, "golden");
     struct party pg = {ROLE_GUEST, 9999}, ph = {ROLE_HOST, 10000};
-    const struct table *tg = fed_table(cx, arena_printf(cx->mem, "%s/g", dir), g.n, g.cols - 1, g.x + g.n, "x", g.x, pg);
-    const struct table *th = fed_table(cx, arena_printf(cx->mem, "%s/h", dir), h.n, h.cols, h.x, "x", NULL, ph);
+    const struct table *tg =
+        fed_table(cx, arena_printf(cx->mem, "%s/g", dir), g.n, g.cols - 1, g.x + g.n, "x", g.x, pg);
+    const struct table *th =
+        fed_table(cx, arena_printf(cx->mem, "%s/h", dir), h.n, h.cols, h.x, "x", NULL, ph);
     struct fed_arg arg[2] = {{ROLE_GUEST, 9999, params, {{"train_data", "i.data", "i", tg}}, 1, NULL},
                              {ROLE_HOST, 10000, params, {{"train_data", "i.data", "i", th}}, 1, NULL}};
     struct fed_options o = {.threads = threads};
@@ -122,8 +130,10 @@ static void compare_half(struct ctx *cx, const char *role, const struct sbt_mode
     CLEANUP(json_decrefp) json_t *j = NULL;
     json_error_t e;
     const char *shared = getenv("NORN_SHARED");
-    j = json_load_file(arena_printf(cx->mem, "%s/golden/hetero_secureboost/%s.hetero_secure_boost_0.output_model.json",
-                                    shared ? shared : "../shared", role), 0, &e);
+    j = json_load_file(arena_printf(cx->mem,
+                                    "%s/golden/hetero_secureboost/%s.hetero_secure_boost_0.output_model.json",
+                                    shared ? shared : "../shared", role),
+                       0, &e);
     json_t *trees = js_at(j, "response.data.trees");
     CHECK(json_array_size(trees) == m->n_trees);
     for (size_t t = 0; t < json_array_size(trees) && t < m->n_trees; t++) {
@@ -161,14 +171,16 @@ static void golden(struct ctx *cx)
         struct fed_result r[2];
         struct sbt_model m[2];
         double seconds;
-        const char *params = arena_printf(cx->mem,
-                                          "{\"task_type\": \"classification\", \"objective_param\": {\"objective\": "
-                                          "\"cross_entropy\"}, \"num_trees\": 3, \"learning_rate\": 0.3, \"encrypt_param\": "
-                                          "{\"method\": \"%s\", \"key_length\": 1024}, \"tree_param\": {\"max_depth\": 3}}",
-                                          scheme[k]);
+        const char *params =
+            arena_printf(cx->mem,
+                         "{\"task_type\": \"classification\", \"objective_param\": {\"objective\": "
+                         "\"cross_entropy\"}, \"num_trees\": 3, \"learning_rate\": 0.3, \"encrypt_param\": "
+                         "{\"method\": \"%s\", \"key_length\": 1024}, \"tree_param\": {\"max_depth\": 3}}",
+                         scheme[k]);
         if (!run(cx, "breast_hetero_guest.csv", "breast_hetero_host.csv", params, 2, r, &seconds)) return;
         printf("# golden job with %s: %.3f s\n", scheme[k], seconds);
-        for (size_t p = 0; p < 2; p++) CHECK_OK(cx, sbt_model_load(cx, &r[p].task, r[p].task.model_out, &m[p]));
+        for (size_t p = 0; p < 2; p++)
+            CHECK_OK(cx, sbt_model_load(cx, &r[p].task, r[p].task.model_out, &m[p]));
         CHECK(m[0].n_trees == 3 && m[0].n_losses == 3);
         for (size_t i = 0; i < 3; i++) {
             CHECK(fabs(m[0].losses[i] - fate_loss[i]) < 1e-6);
@@ -194,9 +206,11 @@ static void credit(struct ctx *cx)
 {
     struct fed_result r[2];
     double seconds;
-    const char *params = "{\"num_trees\": 10, \"learning_rate\": 0.3, \"bin_num\": 32, \"encrypt_param\": {\"method\": "
-                         "\"Lattice\"}, \"tree_param\": {\"max_depth\": 5}}";
-    if (!run(cx, "default_credit_hetero_guest.csv", "default_credit_hetero_host.csv", params, 1, r, &seconds)) return;
+    const char *params =
+        "{\"num_trees\": 10, \"learning_rate\": 0.3, \"bin_num\": 32, \"encrypt_param\": {\"method\": "
+        "\"Lattice\"}, \"tree_param\": {\"max_depth\": 5}}";
+    if (!run(cx, "default_credit_hetero_guest.csv", "default_credit_hetero_host.csv", params, 1, r, &seconds))
+        return;
     double auc = auc_of(cx, &r[0]);
     printf("# default_credit: 10 trees in %.3f s, auc %.6f\n", seconds, auc);
     CHECK(fabs(auc - 0.799) < 0.002);

@@ -39,7 +39,8 @@ static void record(void *arg, struct party from, struct party to, const char *ta
 
 static void tape_free(struct tape *t)
 {
-    for (size_t i = 0; i < t->n; i++) free(t->m[i].p);
+    for (size_t i = 0; i < t->n; i++)
+        free(t->m[i].p);
     free(t->m);
     *t = (struct tape){0};
 }
@@ -63,7 +64,8 @@ static void add(struct patterns *s, const void *p)
 {
     const uint8_t *b = p;
     unsigned telling = 0;
-    for (int i = 0; i < 8; i++) telling += b[i] != 0 && b[i] != 0xff;
+    for (int i = 0; i < 8; i++)
+        telling += b[i] != 0 && b[i] != 0xff;
     if (telling < 3) return; /* would be found in any list of small numbers */
     if (s->n == s->cap) s->v = realloc(s->v, (s->cap = s->cap ? 2 * s->cap : 1024) * 8);
     s->v[s->n++] = load64(p);
@@ -123,7 +125,7 @@ static void no_labels(const struct tape *t, const double *y, size_t n)
 {
     enum { RUN = 32 };
     for (size_t at = 0; at + 64 <= n; at += 8) {
-        uint8_t byte[RUN], bits[8] = {0}, not[8];
+        uint8_t byte[RUN], bits[8] = {0}, not [8];
         double real[RUN];
         int64_t whole[RUN];
         int32_t small[RUN];
@@ -132,21 +134,30 @@ static void no_labels(const struct tape *t, const double *y, size_t n)
             byte[i] = (uint8_t)y[at + i], real[i] = y[at + i], whole[i] = (int64_t)y[at + i];
             small[i] = (int32_t)y[at + i], text[i] = (char)('0' + (int)y[at + i]);
         }
-        for (size_t i = 0; i < 64; i++) bits[i / 8] |= (uint8_t)((y[at + i] > 0) << i % 8);
-        for (size_t i = 0; i < 8; i++) not[i] = (uint8_t)~bits[i];
-        size_t hits = search_bytes(t, byte, sizeof byte, "labels as bytes") + search_bytes(t, bits, 8, "labels as bits") +
-                      search_bytes(t, not, 8, "labels as bits, inverted") + search_bytes(t, real, sizeof real, "labels") +
-                      search_bytes(t, whole, sizeof whole, "labels as int64") + search_bytes(t, text, sizeof text, "labels as text") +
+        for (size_t i = 0; i < 64; i++)
+            bits[i / 8] |= (uint8_t)((y[at + i] > 0) << i % 8);
+        for (size_t i = 0; i < 8; i++)
+            not [i] = (uint8_t)~bits[i];
+        size_t hits = search_bytes(t, byte, sizeof byte, "labels as bytes") +
+                      search_bytes(t, bits, 8, "labels as bits") +
+                      search_bytes(t, not, 8, "labels as bits, inverted") +
+                      search_bytes(t, real, sizeof real, "labels") +
+                      search_bytes(t, whole, sizeof whole, "labels as int64") +
+                      search_bytes(t, text, sizeof text, "labels as text") +
                       search_bytes(t, small, sizeof small, "labels as int32");
         CHECK(hits == 0);
         if (hits) return;
     }
 }
 
-static void free_patterns(struct patterns *s) { free(s->v); }
+static void free_patterns(struct patterns *s)
+{
+    free(s->v);
+}
 
 /* Gradients of the first rounds, from the scores that the model gives. */
-static void add_gradients(struct ctx *cx, struct patterns *s, const struct world *w, const struct fed_result *guest)
+static void add_gradients(struct ctx *cx, struct patterns *s, const struct world *w,
+                          const struct fed_result *guest)
 {
     const struct gbdt_objective o = {.loss = GBDT_LOGISTIC, .n_classes = 2};
     size_t n = w->s->n;
@@ -172,9 +183,24 @@ static void add_gradients(struct ctx *cx, struct patterns *s, const struct world
 static void nothing_in_clear(struct ctx *cx)
 {
     /* With two rounds more than the one watched, so that the gradients of the last round were sent. */
-    static const struct scene s = {"wire", 400, 100, 3, 2, {3, 2}, 2, 0.05,
-                                   "'num_trees': 1, 'learning_rate': 0.7, 'use_missing': true, 'tree_param': {'max_depth': 4}"};
-    static const struct scene more = {"wire", 400, 100, 3, 2, {3, 2}, 2, 0.05,
+    static const struct scene s = {
+        "wire",
+        400,
+        100,
+        3,
+        2,
+        {3, 2},
+        2,
+        0.05,
+        "'num_trees': 1, 'learning_rate': 0.7, 'use_missing': true, 'tree_param': {'max_depth': 4}"};
+    static const struct scene more = {"wire",
+                                      400,
+                                      100,
+                                      3,
+                                      2,
+                                      {3, 2},
+                                      2,
+                                      0.05,
                                       "'num_trees': 2, 'learning_rate': 0.7, 'use_missing': true, "
                                       "'tree_param': {'max_depth': 4, 'min_leaf_node': 2}"};
     static const char *const scheme[] = {"Lattice", "Paillier"};
@@ -186,15 +212,19 @@ static void nothing_in_clear(struct ctx *cx)
         CLEANUP(free_patterns) struct patterns ids = {0};
         CLEANUP(free_patterns) struct patterns values = {0};
         CLEANUP(free_patterns) struct patterns gradients = {0};
-        world_train(cx, &w, scheme[k], NULL, one); /* its predictions are the scores before the second round below */
+        world_train(cx, &w, scheme[k], NULL,
+                    one); /* its predictions are the scores before the second round below */
         w.s = &more;
         world_train(cx, &w, scheme[k], &o, r);
         world_all_ok(r, 3);
         world_predict(cx, &w, r, &o, q);
         world_all_ok(q, 3);
-        for (size_t i = 0; i < s.n; i++) add(&ids, arena_printf(cx->mem, "person-%06zu", i) + 5);
-        for (size_t i = 0; i + 1 < s.n * w.n_cols; i++) add_number(&values, w.x[i], w.x[i + 1]);
-        for (size_t i = 0; i + 1 < s.n_valid * w.n_cols; i++) add_number(&values, w.xv[i], w.xv[i + 1]);
+        for (size_t i = 0; i < s.n; i++)
+            add(&ids, arena_printf(cx->mem, "person-%06zu", i) + 5);
+        for (size_t i = 0; i + 1 < s.n * w.n_cols; i++)
+            add_number(&values, w.x[i], w.x[i + 1]);
+        for (size_t i = 0; i + 1 < s.n_valid * w.n_cols; i++)
+            add_number(&values, w.xv[i], w.xv[i + 1]);
         add_gradients(cx, &gradients, &w, &one[0]);
         qsort(ids.v, ids.n, 8, by_u64);
         qsort(values.v, values.n, 8, by_u64);
@@ -276,7 +306,8 @@ static void count_rows(const struct tree *t, size_t *rows)
 }
 
 /* All messages of one tree between the guest and host `p`, as the format document says. */
-static void script_tree(struct script *s, const struct tree *t, int p, unsigned max_depth, size_t n_cols, const struct sizes *z)
+static void script_tree(struct script *s, const struct tree *t, int p, unsigned max_depth, size_t n_cols,
+                        const struct sizes *z)
 {
     size_t rows[1024], level[1024], n = 1;
     count_rows(t, rows);
@@ -292,8 +323,10 @@ static void script_tree(struct script *s, const struct tree *t, int p, unsigned 
             if (v->is_leaf) continue;
             n_split++;
             next[n_next++] = (size_t)v->left, next[n_next++] = (size_t)v->right;
-            if (v->party == p) mine++, left += bits_bytes(rows[level[i]]);
-            else route += bits_bytes(rows[level[i]]);
+            if (v->party == p)
+                mine++, left += bits_bytes(rows[level[i]]);
+            else
+                route += bits_bytes(rows[level[i]]);
         }
         if (mine) down(s, TAG_ORDER, 5 + 11 * mine), up(s, TAG_LEFT, left);
         if (n_split && depth + 1 < max_depth) down(s, TAG_ORDER, 5 + n + route);
@@ -303,7 +336,8 @@ static void script_tree(struct script *s, const struct tree *t, int p, unsigned 
     down(s, TAG_ORDER, 13 + t->n_nodes);
 }
 
-static void compare(const struct tape *tape, struct party from, struct party to, const struct expected *want, size_t n)
+static void compare(const struct tape *tape, struct party from, struct party to, const struct expected *want,
+                    size_t n)
 {
     size_t k = 0;
     for (size_t i = 0; i < tape->n; i++) {
@@ -312,8 +346,8 @@ static void compare(const struct tape *tape, struct party from, struct party to,
         bool same = k < n && strcmp(m->tag, want[k].tag) == 0 && m->n == want[k].n;
         CHECK(same);
         if (!same) {
-            printf("# message %zu of %u to %u: %s of %zu bytes, want %s of %zu\n", k, from.id, to.id, m->tag, m->n,
-                   k < n ? want[k].tag : "none", k < n ? want[k].n : 0);
+            printf("# message %zu of %u to %u: %s of %zu bytes, want %s of %zu\n", k, from.id, to.id, m->tag,
+                   m->n, k < n ? want[k].tag : "none", k < n ? want[k].n : 0);
             return;
         }
         k++;
@@ -323,7 +357,8 @@ static void compare(const struct tape *tape, struct party from, struct party to,
 
 static void sizes_are_as_written(struct ctx *cx)
 {
-    static const struct scene s = {"sizes", 300, 0, 3, 2, {3, 4}, 2, 0, "'num_trees': 3, 'tree_param': {'max_depth': 4}"};
+    static const struct scene s = {
+        "sizes", 300, 0, 3, 2, {3, 4}, 2, 0, "'num_trees': 3, 'tree_param': {'max_depth': 4}"};
     static const char *const scheme[] = {"Lattice", "Paillier"};
     for (size_t k = 0; k < LEN(scheme); k++) {
         struct tape tape = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -336,7 +371,11 @@ static void sizes_are_as_written(struct ctx *cx)
         world_all_ok(r, 3);
         CHECK_OK(cx, sbt_model_load(cx, &r[0].task, r[0].task.model_out, &m));
         CHECK_OK(cx, sbt_params_read(cx, &r[0].task, &p));
-        struct he_params he = {.scheme = p.scheme, .key_bits = p.key_bits, .n_rows = s.n, .n_stats = 2, .sum_bits = sbt_sum_bits(&p, s.n)};
+        struct he_params he = {.scheme = p.scheme,
+                               .key_bits = p.key_bits,
+                               .n_rows = s.n,
+                               .n_stats = 2,
+                               .sum_bits = sbt_sum_bits(&p, s.n)};
         size_t at = s.guest_cols;
         for (size_t h = 0; h < 2; h++) {
             struct script *script = NEW(cx, struct script, 1);
@@ -352,7 +391,8 @@ static void sizes_are_as_written(struct ctx *cx)
             struct sizes z = scheme_sizes(cx, &he, buckets);
             up(script, TAG_FEATURES, 30 + 8 * s.host_cols[h] + names);
             down(script, TAG_ORDER, 38 + z.pub);
-            for (size_t t = 0; t < m.n_trees; t++) script_tree(script, &m.trees[t], (int)h + 1, 4, s.host_cols[h], &z);
+            for (size_t t = 0; t < m.n_trees; t++)
+                script_tree(script, &m.trees[t], (int)h + 1, 4, s.host_cols[h], &z);
             down(script, TAG_ORDER, 14);
             struct party guest = {ROLE_GUEST, 9999}, host = {ROLE_HOST, 10001 + (uint32_t)h};
             compare(&tape, guest, host, script->down, script->n_down);

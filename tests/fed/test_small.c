@@ -40,7 +40,8 @@ static void toy_adds(struct ctx *cx)
     for (size_t i = 0; i < seen.n; i++) { /* shares, not the ones they are made of */
         bool sum = strcmp(seen.m[i].tag, "add.sum") == 0;
         CHECK(seen.m[i].n == (sum ? 8u : 2400u));
-        for (size_t k = 0; k < 4 && !sum; k++) CHECK(seen.m[i].first[k] != UINT64_C(1) << 20);
+        for (size_t k = 0; k < 4 && !sum; k++)
+            CHECK(seen.m[i].first[k] != UINT64_C(1) << 20);
         CHECK(sum || seen.m[i].first[0] != seen.m[i].first[1]);
     }
     fed_free(r, 2);
@@ -57,7 +58,8 @@ static void reader_names(struct ctx *cx)
     static const double y[] = {0, 1, 1, 0};
     struct party me = {ROLE_GUEST, 9999};
     const char *dir = fed_dir(cx, "reader");
-    const struct table *in = fed_table(cx, arena_printf(cx->mem, "%s/in", dir), 4, 2, x, "c", y, me), *out = NULL;
+    const struct table *in = fed_table(cx, arena_printf(cx->mem, "%s/in", dir), 4, 2, x, "c", y, me),
+                       *out = NULL;
     struct fed_arg arg = {.role = ROLE_GUEST,
                           .id = 9999,
                           .params = "{\"table\": {\"name\": \"bank\", \"namespace\": \"exp\"}}",

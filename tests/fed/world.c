@@ -19,9 +19,12 @@ static void fill(const struct scene *s, struct shuffle *r, size_t n, size_t n_co
         for (size_t j = 0; j < n_cols; j++)
             if (shuffle_unit(r) < s->missing) x[j * n + i] = NAN;
         z += 0.5 * shuffle_normal(r);
-        if (s->classes == 0) y[i] = z;
-        else if (s->classes == 2) y[i] = z > 0;
-        else y[i] = z < -1.5 ? 0 : z < 0 ? 1 : z < 1.5 ? 2 : 3;
+        if (s->classes == 0)
+            y[i] = z;
+        else if (s->classes == 2)
+            y[i] = z > 0;
+        else
+            y[i] = z < -1.5 ? 0 : z < 0 ? 1 : z < 1.5 ? 2 : 3;
     }
 }
 
@@ -41,8 +44,8 @@ struct world world_make(struct ctx *cx, const struct scene *s)
         w.train[p] = fed_table(cx, arena_printf(cx->mem, "%s/t%zu", dir, p), s->n, cols, w.x + at * s->n, "x",
                                p ? NULL : w.y, who);
         if (s->n_valid)
-            w.valid[p] = fed_table(cx, arena_printf(cx->mem, "%s/v%zu", dir, p), s->n_valid, cols, w.xv + at * s->n_valid,
-                                   "x", p ? NULL : w.yv, who);
+            w.valid[p] = fed_table(cx, arena_printf(cx->mem, "%s/v%zu", dir, p), s->n_valid, cols,
+                                   w.xv + at * s->n_valid, "x", p ? NULL : w.yv, who);
         at += cols;
     }
     return w;
@@ -56,7 +59,8 @@ const char *world_params(struct ctx *cx, const struct scene *s, const char *sche
     return t;
 }
 
-void world_train(struct ctx *cx, struct world *w, const char *scheme, const struct fed_options *o, struct fed_result *r)
+void world_train(struct ctx *cx, struct world *w, const char *scheme, const struct fed_options *o,
+                 struct fed_result *r)
 {
     struct fed_arg arg[3];
     for (size_t p = 0; p <= w->s->n_hosts; p++) {
@@ -64,13 +68,15 @@ void world_train(struct ctx *cx, struct world *w, const char *scheme, const stru
                                   .id = p ? 10000 + (uint32_t)p : 9999,
                                   .params = world_params(cx, w->s, scheme)};
         arg[p].input[arg[p].n_inputs++] = (struct task_input){"train_data", "i.data", "i", w->train[p]};
-        if (w->s->n_valid) arg[p].input[arg[p].n_inputs++] = (struct task_input){"validate_data", "v.data", "v", w->valid[p]};
+        if (w->s->n_valid)
+            arg[p].input[arg[p].n_inputs++] =
+                (struct task_input){"validate_data", "v.data", "v", w->valid[p]};
     }
     fed_run("HeteroSecureBoost", arg, w->s->n_hosts + 1, o, r);
 }
 
-void world_predict(struct ctx *cx, struct world *w, const struct fed_result *trained, const struct fed_options *o,
-                   struct fed_result *r)
+void world_predict(struct ctx *cx, struct world *w, const struct fed_result *trained,
+                   const struct fed_options *o, struct fed_result *r)
 {
     struct fed_arg arg[3];
     for (size_t p = 0; p <= w->s->n_hosts; p++)

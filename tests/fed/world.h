@@ -20,9 +20,10 @@ struct world {
 struct world world_make(struct ctx *cx, const struct scene *s);
 /* The scene's parameters with a scheme, ' for ". */
 const char *world_params(struct ctx *cx, const struct scene *s, const char *scheme);
-void world_train(struct ctx *cx, struct world *w, const char *scheme, const struct fed_options *o, struct fed_result *r);
+void world_train(struct ctx *cx, struct world *w, const char *scheme, const struct fed_options *o,
+                 struct fed_result *r);
 /* Predicts the validation rows with the models of r. */
-void world_predict(struct ctx *cx, struct world *w, const struct fed_result *trained, const struct fed_options *o,
-                   struct fed_result *r);
+void world_predict(struct ctx *cx, struct world *w, const struct fed_result *trained,
+                   const struct fed_options *o, struct fed_result *r);
 /* Prints the message of each party that failed, and fails the test. */
 void world_all_ok(const struct fed_result *r, size_t n);

@@ -50,7 +50,8 @@ static void read_cells(const struct table *t)
     for (size_t i = 0; i < t->n_rows && i < 100; i++)
         for (size_t k = 0; k < t->n_cols && k < 100; k++) {
             struct bytes cell = table_cell(t, &t->cols[k], i, buf, sizeof buf);
-            for (size_t j = 0; j < cell.n; j++) sum ^= cell.p[j];
+            for (size_t j = 0; j < cell.n; j++)
+                sum ^= cell.p[j];
         }
 }
 
@@ -58,7 +59,8 @@ static void taken_in(struct ctx *cx, const struct csv_options *opt, uint64_t par
 {
     const struct table *t;
     struct csv_result r;
-    struct csv_options again = {.duplicates = CSV_DUP_KEEP, .missing = opt->missing, .n_missing = opt->n_missing};
+    struct csv_options again = {
+        .duplicates = CSV_DUP_KEEP, .missing = opt->missing, .n_missing = opt->n_missing};
     if (csv_import_parts(cx, in, b, opt, part, NULL, NULL, &r).code) abort();
     must_equal(cx, a, b);
     if (table_open(cx, a, &t).code) abort();

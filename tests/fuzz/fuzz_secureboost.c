@@ -29,7 +29,10 @@ static struct {
     struct task task[2];
 } w;
 
-static void progress(void *self, const char *unit, uint64_t done, uint64_t all) { (void)self, (void)unit, (void)done, (void)all; }
+static void progress(void *self, const char *unit, uint64_t done, uint64_t all)
+{
+    (void)self, (void)unit, (void)done, (void)all;
+}
 static const struct tracker_ops tracker = {.progress = progress};
 
 /* ---- messages from the input ---- */
@@ -57,7 +60,8 @@ static status feed_recv(struct ctx *cx, void *self, struct party from, const cha
         f->n_recv++;
         return OK;
     }
-    if (reader_u16(cx, &f->r, &n).code || reader_bytes(cx, &f->r, n, &p).code) return FAIL(cx, PEER, "the input is over");
+    if (reader_u16(cx, &f->r, &n).code || reader_bytes(cx, &f->r, n, &p).code)
+        return FAIL(cx, PEER, "the input is over");
     uint8_t *copy = NEW(cx, uint8_t, (size_t)n + 1); /* its end is the end of the memory */
     if (!copy) return FAIL(cx, NOMEM, "a message");
     memcpy(copy, p, n);
@@ -88,19 +92,23 @@ static void make_orders(void)
     CLEANUP(buf_free) struct buf batch = {0};
     struct he_params hp = {.scheme = w.params.scheme, .n_rows = N, .n_stats = 2, .sum_bits = VALUE_BITS + 7};
     int64_t m[2 * N] = {0};
-    if (he_guest_new(cx, &hp, &g).code || he_guest_public(cx, g, &pub).code || he_guest_encrypt(cx, g, m, &batch).code) abort();
+    if (he_guest_new(cx, &hp, &g).code || he_guest_public(cx, g, &pub).code ||
+        he_guest_encrypt(cx, g, m, &batch).code)
+        abort();
     struct buf *b = w.order;
     buf_u8(b, SBT_SETUP), buf_u8(b, SBT_VERSION), buf_u64(b, N), buf_u64(b, 0), buf_u64(b, N), buf_u64(b, 1);
     buf_blob(b, pub.p, pub.n);
     for (uint32_t tree = 0; tree < 2; tree++) {
-        b++, buf_u8(b, SBT_TREE), buf_u32(b, tree), buf_u32(b, 0), buf_u8(b, 7), buf_u8(b, 0), buf_put(b, batch.p, batch.n);
+        b++, buf_u8(b, SBT_TREE), buf_u32(b, tree), buf_u32(b, 0), buf_u8(b, 7), buf_u8(b, 0),
+            buf_put(b, batch.p, batch.n);
         b++, buf_u8(b, SBT_LEVEL), buf_u32(b, 1), buf_u8(b, 1), buf_u8(b, 1);
         b++, buf_u8(b, SBT_CHOSEN), buf_u32(b, 1), buf_u32(b, 0), buf_u32(b, 1), buf_u16(b, 3), buf_u8(b, 0);
         b++, buf_u8(b, SBT_ROUTE), buf_u32(b, 1), buf_u8(b, SBT_YOURS);
         b++, buf_u8(b, SBT_LEVEL), buf_u32(b, 2), buf_u8(b, 1), buf_u8(b, 3);
         b++, buf_u8(b, SBT_CHOSEN), buf_u32(b, 1), buf_u32(b, 1), buf_u32(b, 0), buf_u16(b, 2), buf_u8(b, 0);
         b++, buf_u8(b, SBT_END), buf_u32(b, tree), buf_u32(b, 0), buf_u32(b, 5);
-        buf_u8(b, 1), buf_u8(b, SBT_OWNER_LEAF), buf_u8(b, 1), buf_u8(b, SBT_OWNER_LEAF), buf_u8(b, SBT_OWNER_LEAF);
+        buf_u8(b, 1), buf_u8(b, SBT_OWNER_LEAF), buf_u8(b, 1), buf_u8(b, SBT_OWNER_LEAF),
+            buf_u8(b, SBT_OWNER_LEAF);
     }
     b++, buf_u8(b, SBT_STOP), buf_u32(b, 2), buf_u32(b, 1), buf_u32(b, UINT32_MAX), buf_u8(b, 0);
     w.n_orders = (size_t)(b - w.order) + 1;
@@ -126,7 +134,8 @@ static void start(void)
     const struct bins *bins;
     cx->mem = arena_new(0);
     for (size_t i = 0; i < N; i++) {
-        for (size_t f = 0; f < COLS; f++) w.x[f][i] = shuffle_normal(&r);
+        for (size_t f = 0; f < COLS; f++)
+            w.x[f][i] = shuffle_normal(&r);
         w.y[i] = w.x[0][i] + w.x[1][i] > 0;
     }
     w.params = (struct sbt_params){.train = {.tree = {.max_depth = 2, .l2 = 0.1, .min_leaf_node = 1},
@@ -137,11 +146,12 @@ static void start(void)
                                    .bins = {.max_bins = 8},
                                    .scheme = HE_LATTICE};
     if (gbdt_objective_make(cx, "cross_entropy", NULL, 0, 2, &w.params.train.objective).code) abort();
-    if (bin_source_matrix(cx, &w.x[0][0], N, COLS, 1, N, &src).code || bins_fit(cx, &src, &w.params.bins, &bins).code ||
-        bins_apply(cx, bins, &src, &w.bins).code)
+    if (bin_source_matrix(cx, &w.x[0][0], N, COLS, 1, N, &src).code ||
+        bins_fit(cx, &src, &w.params.bins, &bins).code || bins_apply(cx, bins, &src, &w.bins).code)
         abort();
     static const char *const names[COLS] = {"h_x0", "h_x1", "h_x2"};
-    for (size_t f = 0; f < COLS; f++) w.cols[f] = (struct column){.name = names[f], .type = COL_F64, .data = w.x[f]};
+    for (size_t f = 0; f < COLS; f++)
+        w.cols[f] = (struct column){.name = names[f], .type = COL_F64, .data = w.x[f]};
     w.table = (struct table){.n_rows = N, .n_physical = N, .n_cols = COLS, .cols = w.cols};
     w.task[0] = make_task(ROLE_GUEST), w.task[1] = make_task(ROLE_HOST);
     make_orders();
@@ -162,9 +172,11 @@ static void check_trees(const struct sbt_model *m)
         for (size_t i = 0; i < tree->n_nodes; i++) {
             const struct tree_node *v = &tree->nodes[i];
             if (v->is_leaf) continue;
-            if (v->left <= v->id || v->right <= v->id || (size_t)v->left >= tree->n_nodes || (size_t)v->right >= tree->n_nodes)
+            if (v->left <= v->id || v->right <= v->id || (size_t)v->left >= tree->n_nodes ||
+                (size_t)v->right >= tree->n_nodes)
                 abort();
-            if ((size_t)v->party >= m->n_sites || ((size_t)v->party == m->me && v->feature >= m->n_columns)) abort();
+            if ((size_t)v->party >= m->n_sites || ((size_t)v->party == m->me && v->feature >= m->n_columns))
+                abort();
         }
     }
 }

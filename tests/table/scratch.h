@@ -40,7 +40,8 @@ static inline const char *scratch_path(struct ctx *cx, const char *dir, const ch
 }
 
 /* dir/name with these bytes. */
-static inline const char *scratch_file(struct ctx *cx, const char *dir, const char *name, const void *p, size_t n)
+static inline const char *scratch_file(struct ctx *cx, const char *dir, const char *name, const void *p,
+                                       size_t n)
 {
     const char *path = scratch_path(cx, dir, name);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

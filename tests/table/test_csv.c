@@ -51,7 +51,8 @@ static void known_file(struct ctx *cx)
     CHECK(t->n_rows == 3 && t->n_cols == 6 && !t->rows && strcmp(t->id_name, "user") == 0);
     CHECK(id_is(t, 0, "u1") && id_is(t, 1, "u,2") && id_is(t, 2, "u3"));
     CHECK(table_label(t) == &t->cols[0] && t->cols[0].type == COL_I64);
-    CHECK(table_column(t, "age")->type == COL_I64 && cell_is(t, "age", 1, "44") && cell_is(t, "age", 2, "-5"));
+    CHECK(table_column(t, "age")->type == COL_I64 && cell_is(t, "age", 1, "44") &&
+          cell_is(t, "age", 2, "-5"));
     CHECK(table_column(t, "income")->type == COL_F64 && table_column(t, "income")->n_missing == 1);
     CHECK(cell_is(t, "income", 0, "1.5") && cell_is(t, "income", 1, "") && cell_is(t, "income", 2, "0.002"));
     CHECK(table_column(t, "city")->type == COL_STR && cell_is(t, "city", 1, "Z\xc3\xbcrich, \"old\"\ntown"));
@@ -65,7 +66,8 @@ static void known_file(struct ctx *cx)
     CHECK(x[0] == 44 && x[1] == -5);
     CHECK_ERR(table_read_f64(cx, t, table_column(t, "city"), 0, 3, x), ARG);
     CHECK_ERR(table_read_f64(cx, t, table_column(t, "age"), 0, 4, x), ARG);
-    for (size_t i = 0; i < t->n_cols; i++) CHECK((uintptr_t)t->cols[i].data % 64 == 0);
+    for (size_t i = 0; i < t->n_cols; i++)
+        CHECK((uintptr_t)t->cols[i].data % 64 == 0);
 }
 
 static void options(struct ctx *cx)
@@ -74,7 +76,12 @@ static void options(struct ctx *cx)
     const struct table *t;
     struct csv_result r;
     static const char *const miss[] = {"-999", "none"}, *const types[] = {"a:f64", "b:str"};
-    struct csv_options o = {.delimiter = ';', .id = "k", .label = "b", .missing = miss, .n_missing = 2, .types = types,
+    struct csv_options o = {.delimiter = ';',
+                            .id = "k",
+                            .label = "b",
+                            .missing = miss,
+                            .n_missing = 2,
+                            .types = types,
                             .n_types = 2};
     CHECK_OK(cx, import_text(cx, dir, "a;k;b;c\n1;i;007;-999\nnone;j;NA;5\n", &o, &t, &r));
     CHECK(strcmp(t->id_name, "k") == 0 && id_is(t, 1, "j") && table_label(t) == table_column(t, "b"));
@@ -88,7 +95,8 @@ static void options(struct ctx *cx)
     CHECK(t->n_rows == 3 && t->n_cols == 0 && id_is(t, 2, "c"));
     CHECK_OK(cx, import_text(cx, dir, "PAR1\nR\n", NULL, &t, &r)); /* a column may have that name */
     CHECK(strcmp(t->id_name, "PAR1") == 0);
-    CHECK_OK(cx, import_text(cx, dir, "id,big\na,9223372036854775807\nb,9223372036854775808\n", NULL, &t, &r));
+    CHECK_OK(cx,
+             import_text(cx, dir, "id,big\na,9223372036854775807\nb,9223372036854775808\n", NULL, &t, &r));
     CHECK(table_column(t, "big")->type == COL_F64);
 }
 
@@ -104,7 +112,8 @@ static void duplicates(struct ctx *cx)
     struct csv_options o = {.duplicates = CSV_DUP_FIRST};
     CHECK_OK(cx, import_text(cx, dir, text, &o, &t, &r));
     CHECK(r.n_duplicates == 3 && t->n_rows == 4 && id_is(t, 2, "c") && id_is(t, 3, "d"));
-    CHECK(cell_is(t, "v", 1, "2") && cell_is(t, "v", 2, "") && cell_is(t, "v", 3, "7") && cell_is(t, "s", 2, "q\"q"));
+    CHECK(cell_is(t, "v", 1, "2") && cell_is(t, "v", 2, "") && cell_is(t, "v", 3, "7") &&
+          cell_is(t, "s", 2, "q\"q"));
     o.duplicates = CSV_DUP_KEEP;
     CHECK_OK(cx, import_text(cx, dir, text, &o, &t, &r));
     CHECK(r.n_duplicates == 3 && t->n_rows == 7 && cell_is(t, "v", 5, "6"));
@@ -119,15 +128,36 @@ static const struct {
     {"ragged, short", "id,a,b\n1,2,3\n4,5\n", "row 2: 2 cells, want 3", ERR_FORMAT, 0, {0}},
     {"ragged, long", "id,a\n1,2\n4,5,6\n7,8\n", "row 2: 3 cells, want 2", ERR_FORMAT, 0, {0}},
     {"ragged, last", "id,a\n1,2\n4", "row 2: 1 cell, want 2", ERR_FORMAT, 0, {0}},
-    {"number", "id,a\n1,2\n4,x\n", "row 2, column 'a': 'x' is no number, declared f64", ERR_FORMAT, 0,
+    {"number",
+     "id,a\n1,2\n4,x\n",
+     "row 2, column 'a': 'x' is no number, declared f64",
+     ERR_FORMAT,
+     0,
      {.types = (const char *const[]){"a:f64"}, .n_types = 1}},
-    {"integer", "id,a\n1,2\n4,2.5\n", "'2.5' is no 64-bit integer", ERR_FORMAT, 0,
+    {"integer",
+     "id,a\n1,2\n4,2.5\n",
+     "'2.5' is no 64-bit integer",
+     ERR_FORMAT,
+     0,
      {.types = (const char *const[]){"a:i64"}, .n_types = 1}},
-    {"infinite", "id,a\n1,inf\n", "'inf' is no number", ERR_FORMAT, 0,
+    {"infinite",
+     "id,a\n1,inf\n",
+     "'inf' is no number",
+     ERR_FORMAT,
+     0,
      {.types = (const char *const[]){"a:f64"}, .n_types = 1}},
-    {"type's column", "id,a\n1,2\n", "no column 'b'", ERR_ARG, 0,
+    {"type's column",
+     "id,a\n1,2\n",
+     "no column 'b'",
+     ERR_ARG,
+     0,
      {.types = (const char *const[]){"b:f64"}, .n_types = 1}},
-    {"type", "id,a\n1,2\n", "no type 'int'", ERR_ARG, 0, {.types = (const char *const[]){"a:int"}, .n_types = 1}},
+    {"type",
+     "id,a\n1,2\n",
+     "no type 'int'",
+     ERR_ARG,
+     0,
+     {.types = (const char *const[]){"a:int"}, .n_types = 1}},
     {"id column", "id,a\n1,2\n", "no column 'key' to be the id; columns: id, a", ERR_ARG, 0, {.id = "key"}},
     {"label column", "id,a\n1,2\n", "no column 'y2' to be the label", ERR_ARG, 0, {.label = "y2"}},
     {"label is id", "id,a\n1,2\n", "cannot be the label", ERR_ARG, 0, {.label = "id"}},
@@ -155,7 +185,12 @@ static const struct {
     {"no name", "id,,a\n1,2,3\n", "column 2 has no name", ERR_FORMAT, 0, {0}},
     {"unclosed", "id,a\n1,2\n2,\"x\n3,4\n", "row 2, column 'a': a quote opens here", ERR_FORMAT, 0, {0}},
     {"unclosed header", "id,\"a\n1,2\n", "never closes", ERR_FORMAT, 0, {0}},
-    {"behind a quote", "id,a\n1,\"x\"y\n", "row 1, column 'a': text after the closing quote", ERR_FORMAT, 0, {0}},
+    {"behind a quote",
+     "id,a\n1,\"x\"y\n",
+     "row 1, column 'a': text after the closing quote",
+     ERR_FORMAT,
+     0,
+     {0}},
 };
 
 static void refuses(struct ctx *cx)
@@ -163,10 +198,12 @@ static void refuses(struct ctx *cx)
     const char *dir = scratch_dir(cx), *out = scratch_path(cx, dir, "t");
     for (size_t i = 0; i < LEN(bad); i++) {
         struct csv_result r = {.n_rows = 77};
-        const char *file = scratch_file(cx, dir, "in.csv", bad[i].text, bad[i].n ? bad[i].n : strlen(bad[i].text));
+        const char *file =
+            scratch_file(cx, dir, "in.csv", bad[i].text, bad[i].n ? bad[i].n : strlen(bad[i].text));
         status st = csv_import(cx, file, out, &bad[i].opt, NULL, NULL, &r);
         bool as_told = st.code == bad[i].code && strstr(cx->err.msg, bad[i].message) != NULL;
-        if (!as_told) fprintf(stderr, "# %s: %s: %s\n", bad[i].what, err_name(st.code), st.code ? cx->err.msg : "");
+        if (!as_told)
+            fprintf(stderr, "# %s: %s: %s\n", bad[i].what, err_name(st.code), st.code ? cx->err.msg : "");
         CHECK(as_told);
         CHECK(r.n_rows == 77 && scratch_count(cx, dir) == 1); /* untouched, nothing left behind */
     }
@@ -192,10 +229,12 @@ static void limits(struct ctx *cx)
     struct csv_result r;
     const struct table *t;
     buf_printf(&b, "id");
-    for (unsigned i = 0; i < TABLE_MAX_COLS; i++) buf_printf(&b, ",c%u", i);
+    for (unsigned i = 0; i < TABLE_MAX_COLS; i++)
+        buf_printf(&b, ",c%u", i);
     size_t header = b.n;
     buf_printf(&b, "\nrow");
-    for (unsigned i = 0; i < TABLE_MAX_COLS; i++) buf_printf(&b, ",%u", i);
+    for (unsigned i = 0; i < TABLE_MAX_COLS; i++)
+        buf_printf(&b, ",%u", i);
     buf_printf(&b, "\n");
     const char *file = scratch_file(cx, dir, "in.csv", b.p, b.n);
     CHECK_OK(cx, csv_import(cx, file, out, NULL, NULL, NULL, &r));
@@ -243,8 +282,10 @@ static const char *make_text(struct ctx *cx, struct shuffle *s, unsigned kind)
     static const char alphabet[] = "ab,\"\n\r ;Z\xc3\xa9";
     char t[40];
     size_t n = 0;
-    if (kind == 0) return arena_printf(cx->mem, "%jd", (intmax_t)(int64_t)(shuffle_u64(s) >> shuffle_below(s, 64)));
-    if (kind == 1) return arena_printf(cx->mem, "%.*g", 1 + (int)shuffle_below(s, 17), shuffle_normal(s) * 1000);
+    if (kind == 0)
+        return arena_printf(cx->mem, "%jd", (intmax_t)(int64_t)(shuffle_u64(s) >> shuffle_below(s, 64)));
+    if (kind == 1)
+        return arena_printf(cx->mem, "%.*g", 1 + (int)shuffle_below(s, 17), shuffle_normal(s) * 1000);
     for (size_t k = 1 + shuffle_below(s, 12); n < k;) {
         size_t j = shuffle_below(s, sizeof alphabet - 2);
         t[n++] = alphabet[j];
@@ -272,7 +313,8 @@ static void put_row(struct ctx *cx, struct made *m, struct shuffle *s, size_t r,
 {
     static const char *const missing[] = {"", "NA", "nan", "?", "null"};
     for (size_t c = 0; c < m->n_cols; c++) {
-        const char *text = c == m->id ? arena_printf(cx->mem, "%s#%zu", make_text(cx, s, 2), r) : make_text(cx, s, kinds[c]);
+        const char *text =
+            c == m->id ? arena_printf(cx->mem, "%s#%zu", make_text(cx, s, 2), r) : make_text(cx, s, kinds[c]);
         bool gone = c != m->id && shuffle_below(s, 6) == 0;
         if (c) buf_u8(&m->csv, ',');
         put_cell(m, s, gone ? missing[shuffle_below(s, LEN(missing))] : text, c + 1 == m->n_cols);
@@ -298,9 +340,11 @@ static void make(struct ctx *cx, struct shuffle *s, struct made *m)
         put_cell(m, s, m->names[c], false);
     }
     buf_u8(&m->csv, '\n');
-    for (size_t r = 0; r < m->n_rows; r++) put_row(cx, m, s, r, kinds);
+    for (size_t r = 0; r < m->n_rows; r++)
+        put_row(cx, m, s, r, kinds);
     if (shuffle_below(s, 2)) /* no newline at the end */
-        while (m->csv.n && (m->csv.p[m->csv.n - 1] == '\n' || m->csv.p[m->csv.n - 1] == '\r')) m->csv.n--;
+        while (m->csv.n && (m->csv.p[m->csv.n - 1] == '\n' || m->csv.p[m->csv.n - 1] == '\r'))
+            m->csv.n--;
 }
 
 static bool same_cell(const struct table *t, const struct column *c, size_t r, const char *want)
@@ -313,7 +357,8 @@ static bool same_cell(const struct table *t, const struct column *c, size_t r, c
     if (!want) return null && b.n == 0 && (c->type != COL_F64 || isnan(((const double *)c->data)[r]));
     if (null) return false;
     if (c->type == COL_STR) return b.n == strlen(want) && memcmp(b.p, want, b.n) == 0;
-    if (c->type == COL_I64) return num_parse_i64(want, strlen(want), &i) && i == ((const int64_t *)c->data)[r];
+    if (c->type == COL_I64)
+        return num_parse_i64(want, strlen(want), &i) && i == ((const int64_t *)c->data)[r];
     return num_parse_f64(want, strlen(want), &d) && d == ((const double *)c->data)[r];
 }
 
@@ -326,7 +371,8 @@ static enum col_type want_type(const struct made *m, size_t c)
         double d;
         if (!text) continue;
         size_t n = strlen(text);
-        while (n && (*text == ' ' || text[n - 1] == ' ')) *text == ' ' ? text++ : text, n--;
+        while (n && (*text == ' ' || text[n - 1] == ' '))
+            *text == ' ' ? text++ : text, n--;
         enum num_class k = num_parse_i64(text, n, &i) ? INT : num_parse_f64(text, n, &d) ? REAL : TEXT;
         widest = k > widest ? k : widest;
     }
@@ -338,7 +384,8 @@ static bool same_table(const struct table *t, const struct made *m)
     if (t->n_rows != m->n_rows || t->n_cols != m->n_cols - 1) return false;
     for (size_t c = 0, k = 0; c < m->n_cols; c++) {
         if (c != m->id && t->cols[k].type != want_type(m, c)) {
-            fprintf(stderr, "# column %zu: type %d, want %d\n", c, (int)t->cols[k].type, (int)want_type(m, c));
+            fprintf(stderr, "# column %zu: type %d, want %d\n", c, (int)t->cols[k].type,
+                    (int)want_type(m, c));
             return false;
         }
         for (size_t r = 0; r < m->n_rows; r++) {
@@ -391,14 +438,16 @@ static void any_parts_any_threads(struct ctx *cx)
         for (size_t c = 0, k = 0; c < m.n_cols; c++) {
             if (c == m.id) continue;
             CHECK(strcmp(t->cols[k].name, m.names[c]) == 0);
-            for (size_t i = 0; i < m.n_rows; i++) CHECK(same_cell(t, &t->cols[k], i, m.cells[i * m.n_cols + c].text));
+            for (size_t i = 0; i < m.n_rows; i++)
+                CHECK(same_cell(t, &t->cols[k], i, m.cells[i * m.n_cols + c].text));
             k++;
         }
         CHECK_OK(cx, dir_remove(cx, a));
         CHECK_OK(cx, dir_remove(cx, b));
         arena_rewind(cx->mem, mark);
     }
-    for (size_t i = 1; i < LEN(pools); i++) pool_free(pools[i]);
+    for (size_t i = 1; i < LEN(pools); i++)
+        pool_free(pools[i]);
 }
 
 /* A broken row is named wherever it is, by the first of several. */
@@ -414,13 +463,15 @@ static void names_the_row(struct ctx *cx)
         struct csv_result r;
         char want[32];
         size_t n = 1 + shuffle_below(&s, 500), broken = shuffle_below(&s, n), kind = shuffle_below(&s, 5);
-        static const char *const lines[] = {"x,1\n", "x,oops,\"y\nz\"\n", ",1,t\n", "x,1,\"u\"v\n", "x,1,\xfe\n"};
+        static const char *const lines[] = {"x,1\n", "x,oops,\"y\nz\"\n", ",1,t\n", "x,1,\"u\"v\n",
+                                            "x,1,\xfe\n"};
         buf_printf(&b, "id,v,text\n");
         for (size_t i = 0; i < n; i++) {
             if (i == broken || (i > broken && shuffle_below(&s, 20) == 0))
                 buf_printf(&b, "%s", lines[i == broken ? kind : shuffle_below(&s, 5)]);
             else
-                buf_printf(&b, "%zu,%zu,%s\n", i, i * i, shuffle_below(&s, 4) ? "plain" : "\"quoted,\nwith \"\"lines\n\"");
+                buf_printf(&b, "%zu,%zu,%s\n", i, i * i,
+                           shuffle_below(&s, 4) ? "plain" : "\"quoted,\nwith \"\"lines\n\"");
         }
         const char *file = scratch_file(cx, dir, "in.csv", b.p, b.n);
         struct csv_options o = {.types = types, .n_types = 1};
@@ -489,7 +540,8 @@ static void progress_and_cancel(struct ctx *cx)
     struct seen seen = {0};
     struct csv_result r;
     buf_printf(&b, "id,v\n");
-    for (int i = 0; i < 200000; i++) buf_printf(&b, "%d,%d\n", i, i);
+    for (int i = 0; i < 200000; i++)
+        buf_printf(&b, "%d,%d\n", i, i);
     const char *file = scratch_file(cx, dir, "in.csv", b.p, b.n);
     CHECK_OK(cx, csv_import(cx, file, scratch_path(cx, dir, "a"), NULL, on_progress, &seen, &r));
     CHECK(seen.calls > 2 && seen.all == b.n && seen.last > b.n / 10 * 9 && seen.last <= b.n);
@@ -529,5 +581,5 @@ static void fate_files(struct ctx *cx)
     }
 }
 
-TEST_MAIN(T(known_file), T(options), T(duplicates), T(refuses), T(limits), T(any_parts_any_threads), T(names_the_row),
-          T(dropped_rows), T(progress_and_cancel), T(fate_files))
+TEST_MAIN(T(known_file), T(options), T(duplicates), T(refuses), T(limits), T(any_parts_any_threads),
+          T(names_the_row), T(dropped_rows), T(progress_and_cancel), T(fate_files))

@@ -5,8 +5,15 @@
 #include "table/csv.h"
 #include <math.h>
 
-static const struct population base = {.n_rows = 20000, .n_common = 8000, .guest_columns = 3, .host_columns = 4, .n_hosts = 2,
-                                       .task = POPULATION_BINARY, .missing = 0.1, .seed = 7, .id_length = 16};
+static const struct population base = {.n_rows = 20000,
+                                       .n_common = 8000,
+                                       .guest_columns = 3,
+                                       .host_columns = 4,
+                                       .n_hosts = 2,
+                                       .task = POPULATION_BINARY,
+                                       .missing = 0.1,
+                                       .seed = 7,
+                                       .id_length = 16};
 
 static void people(struct ctx *cx)
 {
@@ -26,7 +33,8 @@ static void people(struct ctx *cx)
             }
         for (uint64_t i = 0; i < n_people; i++) {
             CHECK((parties[i] == 7) == (i < p.n_common));
-            for (unsigned party = 0; party < 3; party++) seen[party] += parties[i] >> party & 1;
+            for (unsigned party = 0; party < 3; party++)
+                seen[party] += parties[i] >> party & 1;
         }
         CHECK(seen[0] == p.n_rows && seen[1] == p.n_rows && seen[2] == p.n_rows);
         CHECK(p.n_rows < 100 || moved > p.n_rows * 2);
@@ -47,11 +55,13 @@ static void ids(struct ctx *cx)
         p.id_length = lengths[k];
         for (size_t i = 0; i < 60000; i++) {
             population_id(&p, i, id);
-            for (unsigned c = 0; c < p.id_length; c++) CHECK(strchr("0123456789abcdef", id[c]) && id[c]);
+            for (unsigned c = 0; c < p.id_length; c++)
+                CHECK(strchr("0123456789abcdef", id[c]) && id[c]);
             memcpy(all + 8 * i, id, lengths[k] < 8 ? lengths[k] : 8);
         }
         qsort(all, 60000, 8, by_text);
-        for (size_t i = 1; i < 60000; i++) CHECK(memcmp(all + 8 * i - 8, all + 8 * i, 8) != 0);
+        for (size_t i = 1; i < 60000; i++)
+            CHECK(memcmp(all + 8 * i - 8, all + 8 * i, 8) != 0);
     }
     p.seed++;
     population_id(&p, 1, again);
@@ -65,9 +75,11 @@ static void columns(struct ctx *cx)
     (void)cx;
     for (uint64_t i = 0; i < N; i++) {
         double x[C];
-        for (unsigned c = 0; c < C; c++) x[c] = population_column(&base, i, c), sum[c] += x[c];
+        for (unsigned c = 0; c < C; c++)
+            x[c] = population_column(&base, i, c), sum[c] += x[c];
         for (unsigned a = 0; a < C; a++)
-            for (unsigned b = 0; b < C; b++) prod[a][b] += x[a] * x[b];
+            for (unsigned b = 0; b < C; b++)
+                prod[a][b] += x[a] * x[b];
     }
     for (unsigned a = 0; a < C; a++) {
         CHECK(fabs(sum[a] / N) < 0.02);
@@ -84,7 +96,8 @@ static void labels(struct ctx *cx)
     size_t ones = 0, classes[4] = {0};
     double sum = 0;
     (void)cx;
-    for (uint64_t i = 0; i < 20000; i++) ones += population_label(&p, i) == 1;
+    for (uint64_t i = 0; i < 20000; i++)
+        ones += population_label(&p, i) == 1;
     CHECK(ones > 6000 && ones < 14000);
     p.task = POPULATION_MULTI, p.n_classes = 4;
     for (uint64_t i = 0; i < 20000; i++) {
@@ -92,16 +105,19 @@ static void labels(struct ctx *cx)
         CHECK(y == 0 || y == 1 || y == 2 || y == 3);
         if (y >= 0 && y < 4) classes[(size_t)y]++;
     }
-    for (size_t k = 0; k < 4; k++) CHECK(classes[k] > 1000);
+    for (size_t k = 0; k < 4; k++)
+        CHECK(classes[k] > 1000);
     p.task = POPULATION_REGRESSION;
-    for (uint64_t i = 0; i < 20000; i++) sum += population_label(&p, i);
+    for (uint64_t i = 0; i < 20000; i++)
+        sum += population_label(&p, i);
     CHECK(fabs(sum / 20000) < 0.1);
 }
 
 /* The files hold what the functions say, and are the same for any number of threads. */
 static void files(struct ctx *cx)
 {
-    const char *dir = scratch_dir(cx), *one = scratch_path(cx, dir, "one.csv"), *two = scratch_path(cx, dir, "two.csv");
+    const char *dir = scratch_dir(cx), *one = scratch_path(cx, dir, "one.csv"),
+               *two = scratch_path(cx, dir, "two.csv");
     for (unsigned party = 0; party < 3; party++) {
         struct bytes a, b;
         const char *path = arena_printf(cx->mem, "%s/t%u", dir, party);
@@ -151,7 +167,8 @@ static void refuses(struct ctx *cx)
 {
     const char *dir = scratch_dir(cx);
     struct population bad[] = {base, base, base, base, base, base, base};
-    bad[0].n_rows = 0, bad[1].n_common = 20001, bad[2].n_hosts = 0, bad[3].guest_columns = 0, bad[4].missing = 1;
+    bad[0].n_rows = 0, bad[1].n_common = 20001, bad[2].n_hosts = 0, bad[3].guest_columns = 0,
+    bad[4].missing = 1;
     bad[5].id_length = 3, bad[6].id_length = 4, bad[6].n_rows = 70000;
     for (size_t i = 0; i < LEN(bad); i++)
         CHECK_ERR(population_write(cx, &bad[i], 0, scratch_path(cx, dir, "x.csv"), NULL, NULL), ARG);

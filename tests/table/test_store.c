@@ -50,7 +50,8 @@ static void life(struct ctx *cx)
     CHECK_OK(cx, put(cx, s, "beta", 2, false));
     CHECK(value_of(cx, other, "alpha") == 1);
     CHECK_OK(cx, store_find(cx, s, "ns", "alpha", &i));
-    CHECK(i.n_rows == 1 && i.n_cols == 1 && i.bytes > 64 && i.created_ms > 0 && !i.derived && strcmp(i.origin, "test") == 0);
+    CHECK(i.n_rows == 1 && i.n_cols == 1 && i.bytes > 64 && i.created_ms > 0 && !i.derived &&
+          strcmp(i.origin, "test") == 0);
     CHECK_ERR(put(cx, s, "alpha", 3, false), EXISTS);
     CHECK(value_of(cx, s, "alpha") == 1);
     CHECK_OK(cx, put(cx, other, "alpha", 4, true));
@@ -67,7 +68,9 @@ static void life(struct ctx *cx)
     CHECK_OK(cx, build(cx, s, 5, &path));
     CHECK_ERR(store_add(cx, s, "ns", "x", dir, "test", false), ARG);
     CHECK_ERR(store_add(cx, s, "ns", "x", "/etc", "test", false), ARG);
-    CHECK_ERR(store_add(cx, s, "ns", "x", scratch_path(cx, tables, "00112233445566778899aabbccddeeff"), "t", false), ARG);
+    CHECK_ERR(
+        store_add(cx, s, "ns", "x", scratch_path(cx, tables, "00112233445566778899aabbccddeeff"), "t", false),
+        ARG);
     CHECK_OK(cx, store_add(cx, s, "ns", "x", path, "test", false));
     CHECK(store_add(cx, s, "ns", "y", path, "test", false).code != ERR_OK); /* one folder, one name */
 }
@@ -87,9 +90,12 @@ static void names(struct ctx *cx)
         CHECK_ERR(store_delete(cx, s, "a", wrong[k]), ARG);
     }
     longest[250] = 0;
-    const char *const fine[] = {"..", ".", "a b", "Z\xc3\xbcrich", "'; DROP TABLE tables; --", "%s", longest, "A", "a"};
-    for (size_t k = 0; k < LEN(fine); k++) CHECK_OK(cx, put(cx, s, fine[k], (int64_t)k, false));
-    for (size_t k = 0; k < LEN(fine); k++) CHECK(value_of(cx, s, fine[k]) == (int64_t)k);
+    const char *const fine[] = {"..",    ".", "a b", "Z\xc3\xbcrich", "'; DROP TABLE tables; --", "%s",
+                                longest, "A", "a"};
+    for (size_t k = 0; k < LEN(fine); k++)
+        CHECK_OK(cx, put(cx, s, fine[k], (int64_t)k, false));
+    for (size_t k = 0; k < LEN(fine); k++)
+        CHECK(value_of(cx, s, fine[k]) == (int64_t)k);
 }
 
 static void age(const char *path, int64_t seconds)
@@ -104,7 +110,8 @@ static void sweeps(struct ctx *cx)
     const char *dir = scratch_dir(cx), *path[4];
     size_t n;
     CHECK_OK(cx, store_open(cx, dir, &s));
-    for (size_t k = 0; k < 4; k++) CHECK_OK(cx, build(cx, s, (int64_t)k, &path[k]));
+    for (size_t k = 0; k < 4; k++)
+        CHECK_OK(cx, build(cx, s, (int64_t)k, &path[k]));
     CHECK_OK(cx, store_add(cx, s, "ns", "kept", path[0], "test", false));
     for (size_t k = 0; k < 3; k++) { /* 0 is in the catalogue, 2 has a young file, 3 is young */
         age(scratch_path(cx, path[k], "data.col"), 7200);
@@ -112,7 +119,8 @@ static void sweeps(struct ctx *cx)
         age(path[k], 7200);
     }
     CHECK_OK(cx, store_sweep(cx, s, &n));
-    CHECK(n == 1 && file_exists(path[0]) && !file_exists(path[1]) && file_exists(path[2]) && file_exists(path[3]));
+    CHECK(n == 1 && file_exists(path[0]) && !file_exists(path[1]) && file_exists(path[2]) &&
+          file_exists(path[3]));
     CHECK(value_of(cx, s, "kept") == 0);
 }
 
@@ -123,8 +131,10 @@ static void history(struct ctx *cx)
     size_t n;
     CHECK_OK(cx, store_open(cx, scratch_dir(cx), &s));
     for (int64_t k = 0; k < 5; k++)
-        CHECK_OK(cx, store_record_upload(cx, s, &(struct upload_record){1000 + k, "a.csv", "ns", "t", k ? "ok" : "row 1: bad", 7,
-                                                                        (uint64_t)k, 0.5}));
+        CHECK_OK(cx,
+                 store_record_upload(cx, s,
+                                     &(struct upload_record){1000 + k, "a.csv", "ns", "t",
+                                                             k ? "ok" : "row 1: bad", 7, (uint64_t)k, 0.5}));
     CHECK_OK(cx, store_uploads(cx, s, 3, &r, &n));
     CHECK(n == 3 && r[0].at_ms == 1004 && r[2].at_ms == 1002 && r[0].bytes == 4 && r[0].seconds == 0.5);
     CHECK_OK(cx, store_uploads(cx, s, 100, &r, &n));
@@ -143,11 +153,13 @@ static int hammer(const char *dir, uint64_t seed)
         snprintf(name, sizeof name, "t%u", (unsigned)shuffle_below(&rnd, 4));
         struct table_info i, *all;
         size_t n;
-        enum err_code code = shuffle_below(&rnd, 3) ? put(cx, s, name, k, true).code : store_delete(cx, s, "ns", name).code;
+        enum err_code code =
+            shuffle_below(&rnd, 3) ? put(cx, s, name, k, true).code : store_delete(cx, s, "ns", name).code;
         if (code != ERR_OK && code != ERR_NOTFOUND) return fprintf(stderr, "# %s\n", cx->err.msg), 2;
         code = store_find(cx, s, "ns", name, &i).code;
         if (code != ERR_OK && code != ERR_NOTFOUND) return fprintf(stderr, "# %s\n", cx->err.msg), 3;
-        if (store_list(cx, s, &all, &n).code || n > 4) return fprintf(stderr, "# %zu: %s\n", n, cx->err.msg), 4;
+        if (store_list(cx, s, &all, &n).code || n > 4)
+            return fprintf(stderr, "# %zu: %s\n", n, cx->err.msg), 4;
     }
     arena_free(own.mem);
     return 0;

@@ -52,7 +52,8 @@ static bool row_is(const struct table *t, size_t logical, size_t i)
 {
     char buf[64], want[64];
     struct bytes id = table_id(t, logical);
-    if (id.n != (size_t)snprintf(want, sizeof want, "id%zu", i) || memcmp(id.p, want, id.n) != 0) return false;
+    if (id.n != (size_t)snprintf(want, sizeof want, "id%zu", i) || memcmp(id.p, want, id.n) != 0)
+        return false;
     size_t n = city(i, want);
     struct bytes c = table_cell(t, &t->cols[2], logical, buf, sizeof buf);
     if (c.n != (n == SIZE_MAX ? 0 : n) || memcmp(c.p, want, c.n) != 0) return false;
@@ -60,10 +61,12 @@ static bool row_is(const struct table *t, size_t logical, size_t i)
     if (is_missing(&t->cols[2], r) != (n == SIZE_MAX)) return false;
     if (((const int64_t *)t->cols[1].data)[r] != -(int64_t)i) return false;
     double a = ((const double *)t->cols[0].data)[r];
-    return isnan(amount(i)) ? isnan(a) && is_missing(&t->cols[0], r) : a == amount(i) && !is_missing(&t->cols[0], r);
+    return isnan(amount(i)) ? isnan(a) && is_missing(&t->cols[0], r)
+                            : a == amount(i) && !is_missing(&t->cols[0], r);
 }
 
-static const struct table *write_table(struct ctx *cx, const char *path, size_t n, struct shuffle *s, size_t block)
+static const struct table *write_table(struct ctx *cx, const char *path, size_t n, struct shuffle *s,
+                                       size_t block)
 {
     CLEANUP(table_writer_freep) struct table_writer *w = NULL;
     const struct table *t = NULL;
@@ -90,13 +93,17 @@ static void writes_and_reads(struct ctx *cx)
         const char *path = arena_printf(cx->mem, "%s/t%zu", dir, k);
         const struct table *t = write_table(cx, path, sizes[k], &s, sizes[k] > 1000 ? 30000 : 40);
         CHECK(t->n_rows == sizes[k] && t->n_physical == sizes[k] && !t->rows && t->n_cols == 4);
-        for (size_t i = 0; i < sizes[k]; i++) CHECK(row_is(t, i, i));
-        CHECK(strcmp(t->id_name, "uid") == 0 && strcmp(js_at(t->meta, "who") ? json_string_value(js_at(t->meta, "who")) : "", "test") == 0);
-        CHECK(table_label(t) == &t->cols[1] && table_column(t, "city") == &t->cols[2] && !table_column(t, "x"));
+        for (size_t i = 0; i < sizes[k]; i++)
+            CHECK(row_is(t, i, i));
+        CHECK(strcmp(t->id_name, "uid") == 0 &&
+              strcmp(js_at(t->meta, "who") ? json_string_value(js_at(t->meta, "who")) : "", "test") == 0);
+        CHECK(table_label(t) == &t->cols[1] && table_column(t, "city") == &t->cols[2] &&
+              !table_column(t, "x"));
         CHECK(strcmp(t->cols[2].anonymous, "host_10000_x2") == 0 && !t->cols[0].anonymous);
         CHECK(t->cols[3].kind == KIND_WEIGHT && !t->cols[3].null && t->cols[3].n_missing == 0);
         CHECK(t->cols[0].n_missing == (sizes[k] + 3) / 7);
-        for (size_t c = 0; c < 4; c++) CHECK((uintptr_t)t->cols[c].data % 64 == 0);
+        for (size_t c = 0; c < 4; c++)
+            CHECK((uintptr_t)t->cols[c].data % 64 == 0);
         CHECK(scratch_count(cx, path) == 2 && table_bytes(cx, path) > 64);
     }
 }
@@ -115,12 +122,14 @@ static void abandoned(struct ctx *cx)
     CHECK_ERR(table_open(cx, path, &t), NOTFOUND); /* a folder without table.json is no table */
     CHECK_ERR(table_open(cx, scratch_path(cx, dir, "none"), &t), NOTFOUND);
     CHECK(!t);
-    static const struct column_spec twice[] = {{"a", NULL, COL_F64, KIND_FEATURE}, {"a", NULL, COL_F64, KIND_FEATURE}};
+    static const struct column_spec twice[] = {{"a", NULL, COL_F64, KIND_FEATURE},
+                                               {"a", NULL, COL_F64, KIND_FEATURE}};
     static const struct column_spec noname[] = {{"", NULL, COL_F64, KIND_FEATURE}};
     CHECK_ERR(table_writer_new(cx, scratch_path(cx, dir, "u"), "uid", twice, 2, &w), ARG);
     CHECK_ERR(table_writer_new(cx, scratch_path(cx, dir, "u"), "a", twice, 1, &w), ARG);
     CHECK_ERR(table_writer_new(cx, scratch_path(cx, dir, "u"), "uid", noname, 1, &w), ARG);
-    CHECK_ERR(table_writer_new(cx, scratch_path(cx, dir, "u"), "uid", twice, (size_t)TABLE_MAX_COLS + 1, &w), LIMIT);
+    CHECK_ERR(table_writer_new(cx, scratch_path(cx, dir, "u"), "uid", twice, (size_t)TABLE_MAX_COLS + 1, &w),
+              LIMIT);
 }
 
 static void derives(struct ctx *cx)
@@ -129,8 +138,10 @@ static void derives(struct ctx *cx)
     const char *dir = scratch_dir(cx);
     const struct table *t = write_table(cx, scratch_path(cx, dir, "t"), 1000, &s, 100), *d, *e;
     uint32_t rows[500], again[100];
-    for (size_t i = 0; i < LEN(rows); i++) rows[i] = (uint32_t)shuffle_below(&s, 1000);
-    for (size_t i = 0; i < LEN(again); i++) again[i] = (uint32_t)shuffle_below(&s, 500);
+    for (size_t i = 0; i < LEN(rows); i++)
+        rows[i] = (uint32_t)shuffle_below(&s, 1000);
+    for (size_t i = 0; i < LEN(again); i++)
+        again[i] = (uint32_t)shuffle_below(&s, 500);
     CHECK_OK(cx, table_derive(cx, scratch_path(cx, dir, "d"), t, rows, LEN(rows), NULL, NULL));
     CHECK_OK(cx, table_open(cx, scratch_path(cx, dir, "d"), &d));
     CHECK(d->n_rows == 500 && d->n_physical == 1000 && js_at(d->meta, "who"));
@@ -147,11 +158,13 @@ static void derives(struct ctx *cx)
     cols[0].kind = KIND_PREDICTION, cols[0].anonymous = "anon";
     CHECK_OK(cx, table_derive(cx, scratch_path(cx, dir, "e"), d, again, LEN(again), cols, NULL));
     struct stat a, b;
-    CHECK(stat(scratch_path(cx, dir, "t/data.col"), &a) == 0 && stat(scratch_path(cx, dir, "e/data.col"), &b) == 0);
+    CHECK(stat(scratch_path(cx, dir, "t/data.col"), &a) == 0 &&
+          stat(scratch_path(cx, dir, "e/data.col"), &b) == 0);
     CHECK(a.st_ino == b.st_ino);
     CHECK_OK(cx, dir_remove(cx, scratch_path(cx, dir, "t"))); /* children live on */
     CHECK_OK(cx, table_open(cx, scratch_path(cx, dir, "e"), &e));
-    for (size_t i = 0; i < LEN(again); i++) CHECK(row_is(e, i, rows[again[i]]));
+    for (size_t i = 0; i < LEN(again); i++)
+        CHECK(row_is(e, i, rows[again[i]]));
     CHECK(e->cols[0].kind == KIND_PREDICTION && strcmp(e->cols[0].anonymous, "anon") == 0);
     CHECK_OK(cx, table_derive(cx, scratch_path(cx, dir, "z"), d, NULL, 0, NULL, NULL));
     CHECK_OK(cx, table_open(cx, scratch_path(cx, dir, "z"), &e));
@@ -183,7 +196,8 @@ static enum err_code touch_all(struct ctx *cx, const char *path)
     for (size_t i = 0; !st.code && i < t->n_rows; i++)
         for (size_t c = 0; c <= t->n_cols; c++) {
             struct bytes b = c ? table_cell(t, &t->cols[c - 1], i, buf, sizeof buf) : table_id(t, i);
-            for (size_t k = 0; k < b.n; k++) sum ^= b.p[k];
+            for (size_t k = 0; k < b.n; k++)
+                sum ^= b.p[k];
         }
     arena_free(own.mem);
     (void)cx;
@@ -197,7 +211,8 @@ static void altered_files(struct ctx *cx)
     static const char *const files[] = {"d/data.col", "d/rows.idx", "d/table.json"};
     const struct table *tab = write_table(cx, t, 100, &s, 30);
     uint32_t rows[50];
-    for (uint32_t i = 0; i < 50; i++) rows[i] = 2 * i;
+    for (uint32_t i = 0; i < 50; i++)
+        rows[i] = 2 * i;
     CHECK_OK(cx, table_derive(cx, d, tab, rows, 50, NULL, NULL));
     for (size_t f = 0; f < LEN(files); f++) {
         struct bytes whole;
@@ -240,7 +255,8 @@ static void lying_heads(struct ctx *cx)
         struct arena_mark mark = arena_mark(cx->mem);
         memcpy(copy, whole.p, whole.n);
         size_t at = 16 + 8 * shuffle_below(&s, (head - 16) / 8);
-        uint64_t x = shuffle_below(&s, 2) ? shuffle_u64(&s) >> shuffle_below(&s, 64) : 64 * shuffle_below(&s, 200);
+        uint64_t x =
+            shuffle_below(&s, 2) ? shuffle_u64(&s) >> shuffle_below(&s, 64) : 64 * shuffle_below(&s, 200);
         memcpy(copy + at, &x, 8);
         memcpy(copy + 12, zero, 4);
         uint32_t crc = crc32c(0, copy, head);
@@ -252,8 +268,10 @@ static void lying_heads(struct ctx *cx)
             const struct colfile_col *col = &f.cols[c];
             uint64_t n = (f.n_rows + (col->type == COL_STR)) * 8;
             CHECK(col->data_off % 64 == 0 && col->data_off <= whole.n && n <= whole.n - col->data_off);
-            if (col->type == COL_STR) CHECK(col->text_off <= whole.n && col->text_bytes <= whole.n - col->text_off);
-            if (col->null_off) CHECK(col->null_off <= whole.n && (f.n_rows + 63) / 64 * 8 <= whole.n - col->null_off);
+            if (col->type == COL_STR)
+                CHECK(col->text_off <= whole.n && col->text_bytes <= whole.n - col->text_off);
+            if (col->null_off)
+                CHECK(col->null_off <= whole.n && (f.n_rows + 63) / 64 * 8 <= whole.n - col->null_off);
         }
         taken += !st.code;
         arena_rewind(cx->mem, mark);
@@ -271,7 +289,8 @@ static void large_layouts(struct ctx *cx)
     CHECK_OK(cx, colfile_layout(cx, &f));
     uint64_t rows = TABLE_MAX_ROWS;
     CHECK(f.cols[0].data_off == 256 && f.cols[0].text_off >= 256 + 8 * (rows + 1));
-    CHECK(f.cols[1].data_off >= f.cols[0].text_off + 16 * rows && f.cols[1].null_off >= f.cols[1].data_off + 8 * rows);
+    CHECK(f.cols[1].data_off >= f.cols[0].text_off + 16 * rows &&
+          f.cols[1].null_off >= f.cols[1].data_off + 8 * rows);
     CHECK(f.cols[2].data_off >= f.cols[1].null_off + rows / 8 && f.file_bytes == f.cols[2].text_off + 3);
     f.n_rows++;
     CHECK_ERR(colfile_layout(cx, &f), LIMIT);

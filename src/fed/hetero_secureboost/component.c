@@ -13,15 +13,18 @@
 #define MIXED  "norn builds standard trees only"
 
 static const struct param params[] = {
-    {"task_type", PARAM_STR, false, "\"classification\"", "classification|regression", 0, 0, PARAM_BUILT, "task"},
+    {"task_type", PARAM_STR, false, "\"classification\"", "classification|regression", 0, 0, PARAM_BUILT,
+     "task"},
     {"objective_param.objective", PARAM_STR, false, "\"cross_entropy\"",
      "cross_entropy|lse|lae|huber|fair|log_cosh|tweedie", 0, 0, PARAM_BUILT,
      "loss: cross_entropy to classify, the others for regression"},
     {"objective_param.params", PARAM_LIST, true, "null", NULL, 0, 0, PARAM_BUILT,
      "[delta] of huber, [c] of fair, [rho] of tweedie"},
-    {"num_trees", PARAM_INT, false, "5", NULL, 1, SBT_ROUNDS_MAX, PARAM_BUILT, "rounds; a tree per class in each"},
+    {"num_trees", PARAM_INT, false, "5", NULL, 1, SBT_ROUNDS_MAX, PARAM_BUILT,
+     "rounds; a tree per class in each"},
     {"learning_rate", PARAM_NUM, false, "0.3", NULL, 1e-9, 1000, PARAM_BUILT, "weight of each tree"},
-    {"tree_param.criterion_method", PARAM_STR, false, "\"xgboost\"", "xgboost", 0, 0, PARAM_BUILT, "gain of a split"},
+    {"tree_param.criterion_method", PARAM_STR, false, "\"xgboost\"", "xgboost", 0, 0, PARAM_BUILT,
+     "gain of a split"},
     {"tree_param.criterion_params", PARAM_ANY, false, "[0.1, 0]", NULL, 0, 0, PARAM_BUILT,
      "[l2, l1] or {\"l2\":, \"l1\":}"},
     {"tree_param.max_depth", PARAM_INT, false, "3", NULL, 1, 30, PARAM_BUILT, "levels of splits"},
@@ -29,7 +32,8 @@ static const struct param params[] = {
     {"tree_param.min_impurity_split", PARAM_NUM, false, "0.001", NULL, 0, 1e300, PARAM_BUILT,
      "a split's gain must be above"},
     {"tree_param.min_leaf_node", PARAM_INT, false, "1", NULL, 0, 1e15, PARAM_BUILT, "least rows of a child"},
-    {"tree_param.min_child_weight", PARAM_NUM, false, "0", NULL, 0, 1e300, PARAM_BUILT, "least sum of h of a child"},
+    {"tree_param.min_child_weight", PARAM_NUM, false, "0", NULL, 0, 1e300, PARAM_BUILT,
+     "least sum of h of a child"},
     {"tree_param.max_split_nodes", PARAM_INT, false, "65536", NULL, 1, 1e15, PARAM_BUILT,
      "accepted: norn streams node by node, its memory does not depend on it"},
     {"tree_param.feature_importance_type", PARAM_STR, false, "\"split\"", "split|gain", 0, 0, PARAM_BUILT,
@@ -39,11 +43,13 @@ static const struct param params[] = {
     {"tree_param.tol", PARAM_NUM, false, "0.001", NULL, 0, 0, PARAM_BUILT,
      "accepted and without effect, as in FATE: see tol"},
     {"tree_param.use_missing", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT, "same as use_missing"},
-    {"tree_param.zero_as_missing", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT, "same as zero_as_missing"},
+    {"tree_param.zero_as_missing", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT,
+     "same as zero_as_missing"},
     {"tree_param.deterministic", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT, ALWAYS},
     {"subsample_feature_rate", PARAM_NUM, false, "1.0", NULL, 0, 1, PARAM_BUILT,
      "share of this party's columns that a tree may use, at least one"},
-    {"n_iter_no_change", PARAM_BOOL, false, "true", NULL, 0, 0, PARAM_BUILT, "stop when the loss changes by less than tol"},
+    {"n_iter_no_change", PARAM_BOOL, false, "true", NULL, 0, 0, PARAM_BUILT,
+     "stop when the loss changes by less than tol"},
     {"tol", PARAM_NUM, false, "0.0001", NULL, 0, 1e300, PARAM_BUILT, "see n_iter_no_change"},
     {"encrypt_param.method", PARAM_STR, true, "\"Lattice\"", NULL, 0, 0, PARAM_BUILT,
      "Lattice (128 bits) or Paillier; FATE's default is Paillier"},
@@ -55,16 +61,21 @@ static const struct param params[] = {
     {"encrypted_mode_calculator_param.re_encrypted_rate", PARAM_NUM, false, "1", NULL, 0, 0, PARAM_BUILT,
      "accepted: norn encrypts every gradient afresh (1)"},
     {"bin_num", PARAM_INT, false, "32", NULL, 2, BINS_MAX, PARAM_BUILT, "most bins of a column"},
-    {"binning_error", PARAM_NUM, false, "0.0001", NULL, 0, 1, PARAM_BUILT, "accepted: norn's quantiles are exact"},
-    {"predict_param.threshold", PARAM_NUM, false, "0.5", NULL, 0, 1, PARAM_BUILT, "binary: class 1 when p is above"},
+    {"binning_error", PARAM_NUM, false, "0.0001", NULL, 0, 1, PARAM_BUILT,
+     "accepted: norn's quantiles are exact"},
+    {"predict_param.threshold", PARAM_NUM, false, "0.5", NULL, 0, 1, PARAM_BUILT,
+     "binary: class 1 when p is above"},
     {"use_missing", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT,
      "missing cells get a bin and a direction of their own; otherwise they are refused"},
-    {"zero_as_missing", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT, "zeros are missing too (with use_missing)"},
+    {"zero_as_missing", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT,
+     "zeros are missing too (with use_missing)"},
     {"complete_secure", PARAM_INT, false, "0", NULL, 0, SBT_ROUNDS_MAX, PARAM_BUILT,
      "the first so many rounds use the guest's columns only"},
-    {"random_seed", PARAM_INT, true, "100", NULL, 0, 9e15, PARAM_BUILT, "of the sampling of rows and columns"},
+    {"random_seed", PARAM_INT, true, "100", NULL, 0, 9e15, PARAM_BUILT,
+     "of the sampling of rows and columns"},
     {"run_goss", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT, "sample rows by gradient"},
-    {"top_rate", PARAM_NUM, false, "0.2", NULL, 1e-9, 1, PARAM_BUILT, "rows of largest gradient kept by GOSS"},
+    {"top_rate", PARAM_NUM, false, "0.2", NULL, 1e-9, 1, PARAM_BUILT,
+     "rows of largest gradient kept by GOSS"},
     {"other_rate", PARAM_NUM, false, "0.1", NULL, 1e-9, 1, PARAM_BUILT, "other rows kept by GOSS"},
     {"callback_param.callbacks", PARAM_LIST, true, "[]", NULL, 0, 0, PARAM_BUILT,
      "\"EarlyStopping\", \"PerformanceEvaluate\"; both follow from the parameters below as well"},
@@ -75,14 +86,17 @@ static const struct param params[] = {
     {"callback_param.metrics", PARAM_LIST, true, "[]", NULL, 0, 0, PARAM_BUILT, "metrics to evaluate"},
     {"callback_param.use_first_metric_only", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT,
      "early stopping looks at the first metric only"},
-    {"callback_param.save_freq", PARAM_INT, false, "1", NULL, 0, 0, PARAM_UNBUILT, "norn has no checkpoints here yet"},
-    {"validation_freqs", PARAM_ANY, true, "null", NULL, 0, 0, PARAM_BUILT, "same as callback_param.validation_freqs"},
+    {"callback_param.save_freq", PARAM_INT, false, "1", NULL, 0, 0, PARAM_UNBUILT,
+     "norn has no checkpoints here yet"},
+    {"validation_freqs", PARAM_ANY, true, "null", NULL, 0, 0, PARAM_BUILT,
+     "same as callback_param.validation_freqs"},
     {"early_stopping_rounds", PARAM_INT, true, "null", NULL, 1, SBT_ROUNDS_MAX, PARAM_BUILT,
      "same as callback_param.early_stopping_rounds"},
     {"metrics", PARAM_LIST, true, "null", NULL, 0, 0, PARAM_BUILT, "same as callback_param.metrics"},
     {"use_first_metric_only", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT,
      "same as callback_param.use_first_metric_only"},
-    {"cipher_compress", PARAM_BOOL, false, "true", NULL, 0, 0, PARAM_BUILT, "accepted: norn packs whatever the scheme can"},
+    {"cipher_compress", PARAM_BOOL, false, "true", NULL, 0, 0, PARAM_BUILT,
+     "accepted: norn packs whatever the scheme can"},
     {"cipher_compress_error", PARAM_NUM, true, "null", NULL, 0, 0, PARAM_DEPRECATED, "norn's sums are exact"},
     {"new_ver", PARAM_BOOL, false, "true", NULL, 0, 0, PARAM_DEPRECATED, ""},
     {"work_mode", PARAM_ANY, true, "null", NULL, 0, 0, PARAM_DEPRECATED, ""},
@@ -103,13 +117,14 @@ static const struct param params[] = {
     {"cv_param.shuffle", PARAM_BOOL, false, "true", NULL, 0, 0, PARAM_BUILT, NO_CV},
     {"cv_param.random_seed", PARAM_INT, true, "1", NULL, 0, 0, PARAM_BUILT, NO_CV},
     {"cv_param.output_fold_history", PARAM_BOOL, false, "true", NULL, 0, 0, PARAM_BUILT, NO_CV},
-    {"cv_param.history_value_type", PARAM_STR, false, "\"score\"", "instance|score", 0, 0, PARAM_BUILT, NO_CV},
+    {"cv_param.history_value_type", PARAM_STR, false, "\"score\"", "instance|score", 0, 0, PARAM_BUILT,
+     NO_CV},
 };
 
 /* ---- inputs ---- */
 
-static status read_columns(struct ctx *cx, const struct table *t, struct bin_source *src, const char *const **anonymous,
-                           const struct task *task)
+static status read_columns(struct ctx *cx, const struct table *t, struct bin_source *src,
+                           const char *const **anonymous, const struct task *task)
 {
     TRY(bin_source_table(cx, t, src));
     const char **name = NEW(cx, const char *, src->n_features + 1);
@@ -129,16 +144,19 @@ static status read_columns(struct ctx *cx, const struct table *t, struct bin_sou
 static status same_columns(struct ctx *cx, const struct bin_source *a, const struct bin_source *b)
 {
     if (a->n_features != b->n_features)
-        return FAIL(cx, ARG, "validate_data has %zu feature columns, train_data %zu", b->n_features, a->n_features);
+        return FAIL(cx, ARG, "validate_data has %zu feature columns, train_data %zu", b->n_features,
+                    a->n_features);
     for (size_t f = 0; f < a->n_features; f++)
         if (strcmp(a->names[f], b->names[f]) != 0)
-            return FAIL(cx, ARG, "validate_data has column %s where train_data has %s", b->names[f], a->names[f]);
+            return FAIL(cx, ARG, "validate_data has column %s where train_data has %s", b->names[f],
+                        a->names[f]);
     return OK;
 }
 
 /* Cuts the columns of train_data into bins, and those of validate_data by the same edges. */
-static status read_bins(struct ctx *cx, const struct task *t, const struct sbt_params *p, struct binned *train,
-                        struct binned *valid, const char *const **names, const char *const **anonymous)
+static status read_bins(struct ctx *cx, const struct task *t, const struct sbt_params *p,
+                        struct binned *train, struct binned *valid, const char *const **names,
+                        const char *const **anonymous)
 {
     const struct table *tt = task_input(t, "train_data"), *tv = task_input(t, "validate_data");
     struct bin_source a, b;
@@ -177,11 +195,12 @@ static status report_loss(struct ctx *cx, struct task *t, const double *loss, si
     double best = n ? loss[0] : 0;
     for (size_t i = 0; i < n; i++) {
         if (loss[i] < best) best = loss[i];
-        if (json_array_append_new(points, json_pack("[I,f]", (json_int_t)i, loss[i]))) return FAIL(cx, NOMEM, "losses");
+        if (json_array_append_new(points, json_pack("[I,f]", (json_int_t)i, loss[i])))
+            return FAIL(cx, NOMEM, "losses");
     }
     CLEANUP(json_decrefp)
-    json_t *meta = json_pack("{s:f,s:s,s:s,s:s,s:s}", "Best", best, "curve_name", "loss", "metric_type", "LOSS", "name",
-                             "train", "unit_name", "iters");
+    json_t *meta = json_pack("{s:f,s:s,s:s,s:s,s:s}", "Best", best, "curve_name", "loss", "metric_type",
+                             "LOSS", "name", "train", "unit_name", "iters");
     if (!meta) return FAIL(cx, NOMEM, "losses");
     return task_metric(cx, t, "train", "loss", meta, points);
 }
@@ -193,28 +212,31 @@ static status put(struct ctx *cx, json_t *obj, const char *key, json_t *v)
 
 static json_t *encrypt_json(const struct sbt_params *p, const struct he_info *he)
 {
-    json_t *j = json_pack("{s:s,s:s,s:i}", "method", p->scheme == HE_PAILLIER ? "Paillier" : "Lattice", "set", he->set,
-                          "security_bits", he->security_bits);
-    json_object_set_new(j, "asked_key_length", p->scheme == HE_PAILLIER ? json_integer(p->asked_key_bits) : json_null());
+    json_t *j = json_pack("{s:s,s:s,s:i}", "method", p->scheme == HE_PAILLIER ? "Paillier" : "Lattice", "set",
+                          he->set, "security_bits", he->security_bits);
+    json_object_set_new(j, "asked_key_length",
+                        p->scheme == HE_PAILLIER ? json_integer(p->asked_key_bits) : json_null());
     json_object_set_new(j, "key_length", p->scheme == HE_PAILLIER ? json_integer(p->key_bits) : json_null());
     return j;
 }
 
-static status guest_summary(struct ctx *cx, struct task *t, const struct sbt_params *p, const struct sbt_model *m,
-                            struct sbt_trained *r)
+static status guest_summary(struct ctx *cx, struct task *t, const struct sbt_params *p,
+                            const struct sbt_model *m, struct sbt_trained *r)
 {
     struct sbt_importance *imp;
     size_t n;
     TRY(sbt_importances(cx, m, p->by_gain, &imp, &n));
     CLEANUP(json_decrefp) json_t *s = json_object();
     json_t *loss = json_array(), *importance = json_object(), *bytes = json_object();
-    for (size_t i = 0; i < r->ensemble->n_rounds; i++) json_array_append_new(loss, json_real(r->ensemble->losses[i]));
+    for (size_t i = 0; i < r->ensemble->n_rounds; i++)
+        json_array_append_new(loss, json_real(r->ensemble->losses[i]));
     for (size_t i = 0; i < n; i++)
         json_object_set_new(importance, imp[i].name,
                             p->by_gain ? json_real(imp[i].gain) : json_integer((json_int_t)imp[i].splits));
     for (size_t i = 1; i < m->n_sites; i++)
-        json_object_set_new(bytes, m->site[i], json_pack("{s:I,s:I}", "sent", (json_int_t)r->sent[i - 1], "received",
-                                                         (json_int_t)r->received[i - 1]));
+        json_object_set_new(bytes, m->site[i],
+                            json_pack("{s:I,s:I}", "sent", (json_int_t)r->sent[i - 1], "received",
+                                      (json_int_t)r->received[i - 1]));
     TRY(put(cx, s, "loss_history", loss));
     TRY(put(cx, s, "best_iteration", json_integer(r->best_iteration)));
     TRY(put(cx, s, "feature_importance", importance));
@@ -227,8 +249,8 @@ static status guest_summary(struct ctx *cx, struct task *t, const struct sbt_par
 
 /* ---- guest ---- */
 
-static status read_guest_data(struct ctx *cx, const struct table *t, struct sbt_params *p, const double **classes,
-                              size_t *n_classes, struct sbt_data *out)
+static status read_guest_data(struct ctx *cx, const struct table *t, struct sbt_params *p,
+                              const double **classes, size_t *n_classes, struct sbt_data *out)
 {
     double *y;
     out->table = t;
@@ -241,7 +263,10 @@ static status read_guest_data(struct ctx *cx, const struct table *t, struct sbt_
     return read_weights(cx, t, &out->weight);
 }
 
-static void trained_free(struct sbt_trained *r) { json_decref(r->validation); }
+static void trained_free(struct sbt_trained *r)
+{
+    json_decref(r->validation);
+}
 
 static status guest_fit(struct ctx *cx, struct task *t, struct sbt_params *p)
 {
@@ -281,7 +306,7 @@ static status guest_predict(struct ctx *cx, struct task *t, const struct sbt_par
     struct sbt_model m;
     TRY(sbt_model_load(cx, t, task_model(t), &m));
     struct link *host = NEW(cx, struct link, m.n_sites);
-    double *score = NEW(cx, double, in->n_rows * m.dim + 1);
+    double *score = NEW(cx, double, in->n_rows *m.dim + 1);
     if (!host || !score) return FAIL(cx, NOMEM, "scores of %zu rows", in->n_rows);
     for (size_t i = 0; i + 1 < m.n_sites; i++)
         host[i] = (struct link){.ch = t->channel, .who = task_party(t, ROLE_HOST, i)};
@@ -311,8 +336,9 @@ static status host_fit(struct ctx *cx, struct task *t, const struct sbt_params *
     (void)tt;
     TRY(sbt_model_save(cx, &m, p, t->instance, &t->model_out));
     CLEANUP(json_decrefp)
-    json_t *s = json_pack("{s:i,s:b,s:{s:{s:I,s:I}}}", "best_iteration", m.best_iteration, "is_converged", converged,
-                          "bytes", m.site[0], "sent", (json_int_t)sent, "received", (json_int_t)received);
+    json_t *s =
+        json_pack("{s:i,s:b,s:{s:{s:I,s:I}}}", "best_iteration", m.best_iteration, "is_converged", converged,
+                  "bytes", m.site[0], "sent", (json_int_t)sent, "received", (json_int_t)received);
     if (!s) return FAIL(cx, NOMEM, "summary");
     return task_summary(cx, t, s);
 }
@@ -333,9 +359,11 @@ static status check_inputs(struct ctx *cx, const struct task *t)
     if (train == test) return FAIL(cx, ARG, "want either train_data or test_data");
     if (test && !task_model(t)) return FAIL(cx, ARG, "test_data needs a model");
     if (train && task_model(t))
-        return FAIL(cx, UNSUPPORTED, "train_data with a model (warm start) is not built: leave the model out");
+        return FAIL(cx, UNSUPPORTED,
+                    "train_data with a model (warm start) is not built: leave the model out");
     if (task_n(t, ROLE_GUEST) != 1 || task_n(t, ROLE_HOST) < 1)
-        return FAIL(cx, ARG, "HeteroSecureBoost wants one guest and one host or more, the job has %zu and %zu",
+        return FAIL(cx, ARG,
+                    "HeteroSecureBoost wants one guest and one host or more, the job has %zu and %zu",
                     task_n(t, ROLE_GUEST), task_n(t, ROLE_HOST));
     return OK;
 }
@@ -355,7 +383,8 @@ static const char *const required_in[] = {"train_data|test_data", NULL};
 extern const struct component component_hetero_secureboost;
 const struct component component_hetero_secureboost = {
     .module = "HeteroSecureBoost",
-    .text = "Gradient-boosted trees over the columns of several parties: the guest has the labels, encrypts gradients, and "
+    .text = "Gradient-boosted trees over the columns of several parties: the guest has the labels, encrypts "
+            "gradients, and "
             "decrypts the hosts' sums.",
     .params = params,
     .n_params = LEN(params),

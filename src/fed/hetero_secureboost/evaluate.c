@@ -46,14 +46,16 @@ static enum kind kind_of(const struct gbdt_objective *o)
     return o->n_classes > 2 ? KIND_MULTI : o->n_classes == 2 ? KIND_BINARY : KIND_REGRESSION;
 }
 
-status evaluator_init(struct ctx *cx, const struct sbt_params *p, const struct gbdt_objective *o, struct evaluator *out)
+status evaluator_init(struct ctx *cx, const struct sbt_params *p, const struct gbdt_objective *o,
+                      struct evaluator *out)
 {
     *out = (struct evaluator){.p = p, .objective = o, .early.rounds = p->early_rounds};
     unsigned kind = kind_of(o);
     for (size_t i = 0; i < p->n_metrics; i++) {
         const struct known *k = find_known(p->metric[i]);
         if (!k || !(k->kinds & kind))
-            return FAIL(cx, ARG, "parameter metrics: %.40s is no metric that this task can evaluate while training",
+            return FAIL(cx, ARG,
+                        "parameter metrics: %.40s is no metric that this task can evaluate while training",
                         p->metric[i]);
         out->name[out->n_names++] = k->name;
     }
@@ -83,18 +85,21 @@ static status binary(struct ctx *cx, struct evaluator *e, const double *y, const
     TRY(binary_rank(cx, y, score, n, &r));
     TRY(metric_auc(cx, &r, &auc));
     TRY(metric_ks(cx, &r, &ks, &cut));
-    for (size_t i = 0; i < e->n_names; i++) e->value[i] = strcmp(e->name[i], "auc") == 0 ? auc : ks;
+    for (size_t i = 0; i < e->n_names; i++)
+        e->value[i] = strcmp(e->name[i], "auc") == 0 ? auc : ks;
     return OK;
 }
 
 static double mean_of(const double *x, size_t n)
 {
     double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += x[i];
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
     return sum / (double)n;
 }
 
-static status multi(struct ctx *cx, struct evaluator *e, size_t k, const double *y, const double *score, size_t n)
+static status multi(struct ctx *cx, struct evaluator *e, size_t k, const double *y, const double *score,
+                    size_t n)
 {
     uint32_t *truth = NEW(cx, uint32_t, n + 1), *pred = NEW(cx, uint32_t, n + 1);
     double *precision = NEW(cx, double, k), *recall = NEW(cx, double, k), accuracy;
@@ -106,7 +111,9 @@ static status multi(struct ctx *cx, struct evaluator *e, size_t k, const double 
     }
     TRY(metric_multi(cx, truth, pred, n, k, &accuracy, precision, recall));
     for (size_t i = 0; i < e->n_names; i++)
-        e->value[i] = e->name[i][0] == 'a' ? accuracy : e->name[i][0] == 'p' ? mean_of(precision, k) : mean_of(recall, k);
+        e->value[i] = e->name[i][0] == 'a'   ? accuracy
+                      : e->name[i][0] == 'p' ? mean_of(precision, k)
+                                             : mean_of(recall, k);
     return OK;
 }
 
@@ -149,24 +156,29 @@ static status report(struct ctx *cx, const struct evaluator *e, struct task *t, 
 {
     const char *name = arena_printf(cx->mem, "iteration_%zu", round);
     if (!name) return FAIL(cx, NOMEM, "metrics");
-    CLEANUP(json_decrefp) json_t *meta = json_pack("{s:s,s:s}", "metric_type", "EVALUATION_SUMMARY", "name", name);
+    CLEANUP(json_decrefp)
+    json_t *meta = json_pack("{s:s,s:s}", "metric_type", "EVALUATION_SUMMARY", "name", name);
     CLEANUP(json_decrefp) json_t *points = json_array();
     for (size_t i = 0; i < e->n_names; i++) {
         double x = isfinite(e->value[i]) ? rint(e->value[i] * 1e6) / 1e6 : 0;
-        if (json_array_append_new(points, json_pack("[s,f]", e->name[i], x))) return FAIL(cx, NOMEM, "metrics");
+        if (json_array_append_new(points, json_pack("[s,f]", e->name[i], x)))
+            return FAIL(cx, NOMEM, "metrics");
     }
     if (!meta) return FAIL(cx, NOMEM, "metrics");
     return task_metric(cx, t, set, name, meta, points);
 }
 
-status evaluator_run(struct ctx *cx, struct evaluator *e, struct task *t, size_t round, const char *set, const double *y,
-                     const double *score, size_t n)
+status evaluator_run(struct ctx *cx, struct evaluator *e, struct task *t, size_t round, const char *set,
+                     const double *y, const double *score, size_t n)
 {
     struct arena_mark mark = arena_mark(cx->mem);
     const struct gbdt_objective *o = e->objective;
-    if (o->n_classes == 2) TRY_IN(cx, binary(cx, e, y, score, n), "evaluating %s data", set);
-    else if (o->n_classes > 2) TRY_IN(cx, multi(cx, e, o->n_classes, y, score, n), "evaluating %s data", set);
-    else TRY_IN(cx, regression(cx, e, o, y, score, n), "evaluating %s data", set);
+    if (o->n_classes == 2)
+        TRY_IN(cx, binary(cx, e, y, score, n), "evaluating %s data", set);
+    else if (o->n_classes > 2)
+        TRY_IN(cx, multi(cx, e, o->n_classes, y, score, n), "evaluating %s data", set);
+    else
+        TRY_IN(cx, regression(cx, e, o, y, score, n), "evaluating %s data", set);
     TRY(record(cx, e, set));
     TRY(report(cx, e, t, round, set));
     arena_rewind(cx->mem, mark);

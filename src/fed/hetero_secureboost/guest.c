@@ -22,12 +22,15 @@ status sbt_classes(struct ctx *cx, const double *y, size_t n, const double **cla
     size_t k = 0;
     for (size_t i = 0; i < n; i++) {
         size_t j = 0;
-        while (j < k && c[j] != y[i]) j++;
+        while (j < k && c[j] != y[i])
+            j++;
         if (j < k) continue;
-        if (k == CLASSES_MAX) return FAIL(cx, ARG, "the label has more than %u values: is this a regression?", CLASSES_MAX);
+        if (k == CLASSES_MAX)
+            return FAIL(cx, ARG, "the label has more than %u values: is this a regression?", CLASSES_MAX);
         c[k++] = y[i];
     }
-    if (k < 2) return FAIL(cx, ARG, "classification needs 2 classes or more, the labels of %zu rows hold %zu", n, k);
+    if (k < 2)
+        return FAIL(cx, ARG, "classification needs 2 classes or more, the labels of %zu rows hold %zu", n, k);
     qsort(c, k, sizeof *c, by_value);
     *classes = c, *n_classes = k;
     return OK;
@@ -37,7 +40,8 @@ status sbt_class_index(struct ctx *cx, const double *classes, size_t n_classes, 
 {
     for (size_t i = 0; i < n; i++) {
         const double *at = bsearch(&y[i], classes, n_classes, sizeof *classes, by_value);
-        if (!at) return FAIL(cx, ARG, "row %zu has label %g, which is no class of the training data", i + 1, y[i]);
+        if (!at)
+            return FAIL(cx, ARG, "row %zu has label %g, which is no class of the training data", i + 1, y[i]);
         y[i] = (double)(at - classes);
     }
     return OK;
@@ -69,7 +73,8 @@ static status on_round(struct ctx *cx, void *self, struct gbdt_round *r)
     struct watch *w = self;
     const struct sbt_params *p = w->p;
     if (evaluator_due(&w->eval, r->round)) {
-        TRY(evaluator_run(cx, &w->eval, w->t, r->round, "train", w->train->y, r->train_score, w->train->table->n_rows));
+        TRY(evaluator_run(cx, &w->eval, w->t, r->round, "train", w->train->y, r->train_score,
+                          w->train->table->n_rows));
         if (w->valid)
             TRY(evaluator_run(cx, &w->eval, w->t, r->round, "validate", w->valid->y, r->valid_score,
                               w->valid->table->n_rows));
@@ -81,9 +86,11 @@ static status on_round(struct ctx *cx, void *self, struct gbdt_round *r)
     }
     if (r->best_round == r->round || !p->early_rounds) {
         memcpy(w->train_best, r->train_score, w->train->table->n_rows * w->dim * sizeof *w->train_best);
-        if (w->valid) memcpy(w->valid_best, r->valid_score, w->valid->table->n_rows * w->dim * sizeof *w->valid_best);
+        if (w->valid)
+            memcpy(w->valid_best, r->valid_score, w->valid->table->n_rows * w->dim * sizeof *w->valid_best);
     }
-    log_info(cx, "round done", KV("round", r->round), KV("loss", r->loss), KV("seconds", seconds_since(&w->since)));
+    log_info(cx, "round done", KV("round", r->round), KV("loss", r->loss),
+             KV("seconds", seconds_since(&w->since)));
     task_progress(w->t, "rounds", r->round + 1, p->train.n_rounds);
     return OK;
 }
@@ -91,13 +98,17 @@ static status on_round(struct ctx *cx, void *self, struct gbdt_round *r)
 /* ---- training ---- */
 
 /* Rows that train a tree: GOSS keeps so many of each part, whatever the gradients. */
-static size_t batch_rows(const struct gbdt_params *p, size_t n) { return p->run_goss ? gbdt_goss_rows(p, n) : n; }
+static size_t batch_rows(const struct gbdt_params *p, size_t n)
+{
+    return p->run_goss ? gbdt_goss_rows(p, n) : n;
+}
 
 static status peer_columns(struct ctx *cx, const struct peers *peers, const char *const *const **out)
 {
     const char *const **names = NEW(cx, const char *const *, peers->n + 1);
     if (!names) return FAIL(cx, NOMEM, "%zu hosts", peers->n);
-    for (size_t i = 0; i < peers->n; i++) names[i + 1] = peers->peer[i].name;
+    for (size_t i = 0; i < peers->n; i++)
+        names[i + 1] = peers->peer[i].name;
     *out = names;
     return OK;
 }
@@ -112,25 +123,29 @@ static status traffic(struct ctx *cx, const struct peers *peers, struct sbt_trai
     return OK;
 }
 
-static void watch_free(struct watch *w) { evaluator_free(&w->eval); }
+static void watch_free(struct watch *w)
+{
+    evaluator_free(&w->eval);
+}
 
-status sbt_guest_train(struct ctx *cx, struct task *t, const struct sbt_params *p, const struct sbt_data *train,
-                       const struct sbt_data *valid, const char *const *const **peer_names, struct sbt_trained *out)
+status sbt_guest_train(struct ctx *cx, struct task *t, const struct sbt_params *p,
+                       const struct sbt_data *train, const struct sbt_data *valid,
+                       const char *const *const **peer_names, struct sbt_trained *out)
 {
     size_t n = train->table->n_rows, nv = valid ? valid->table->n_rows : 0;
     unsigned dim = gbdt_dim(&p->train.objective);
     CLEANUP(watch_free) struct watch w = {.t = t, .p = p, .train = train, .valid = valid, .dim = dim};
     TRY(evaluator_init(cx, p, &p->train.objective, &w.eval));
-    w.train_best = NEW(cx, double, n * dim + 1);
-    w.valid_best = NEW(cx, double, nv * dim + 1);
+    w.train_best = NEW(cx, double, n *dim + 1);
+    w.valid_best = NEW(cx, double, nv *dim + 1);
     if (!w.train_best || !w.valid_best) return FAIL(cx, NOMEM, "scores of %zu rows", n + nv);
     seconds_since(&w.since);
     CLEANUP(peers_close) struct peers peers = {0};
     TRY(peers_open(cx, t, p, n, batch_rows(&p->train, n), valid ? &valid->x : NULL, &peers));
     struct gbdt_params gp = p->train;
     gp.value_bits = sbt_value_bits(p, peers.n_batch);
-    log_info(cx, "hosts met", KV("hosts", peers.n), KV("scheme", peers.he_info.set), KV("value_bits", gp.value_bits),
-             KV("seconds", seconds_since(&w.since)));
+    log_info(cx, "hosts met", KV("hosts", peers.n), KV("scheme", peers.he_info.set),
+             KV("value_bits", gp.value_bits), KV("seconds", seconds_since(&w.since)));
     const struct gbdt_data data = {.n = n,
                                    .x = &train->x,
                                    .y = train->y,

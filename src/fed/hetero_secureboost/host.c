@@ -22,28 +22,28 @@ struct host {
     size_t me, n_columns, n_rows, n_valid, n_batch;
     uint64_t min_leaf;
     bool missing;
-    uint16_t *left_out;    /* bucket of each column that is not returned */
-    const uint8_t **col;   /* buckets with that one numbered last, the others in order */
+    uint16_t *left_out;  /* bucket of each column that is not returned */
+    const uint8_t **col; /* buckets with that one numbered last, the others in order */
     struct he_host *he;
     struct groups rows, valid_rows;
-    struct arena *keep;    /* the trees */
+    struct arena *keep; /* the trees */
 
     /* the tree */
     struct arena *tree_mem;
-    bool in_tree;          /* the guest has sent a batch since the last END */
+    bool in_tree; /* the guest has sent a batch since the last END */
     bool *on;
-    uint32_t *column;      /* columns of this tree, n_on */
+    uint32_t *column; /* columns of this tree, n_on */
     const uint8_t **on_col;
     uint16_t *on_buckets;
     size_t n_on, n_returned;
-    uint32_t *order;       /* rows that train, then the others; NULL: all train */
-    uint32_t *batch_row;   /* row to row of the batch; NULL: the same */
+    uint32_t *order;     /* rows that train, then the others; NULL: all train */
+    uint32_t *batch_row; /* row to row of the batch; NULL: the same */
     struct won *won;
     size_t n_won, cap_won;
     int32_t first_id, next_id;
     /* the level */
     struct arena *level_mem;
-    bool level_open;       /* LEVEL has come, ROUTE not yet */
+    bool level_open;                    /* LEVEL has come, ROUTE not yet */
     const uint8_t **left, **valid_left; /* per node: of the cuts of ours that won */
 
     struct tree *trees;
@@ -56,7 +56,10 @@ static void host_close(struct host *h)
     h->he = NULL;
 }
 
-static void arena_free_hook(void *a) { arena_free(a); }
+static void arena_free_hook(void *a)
+{
+    arena_free(a);
+}
 
 static status own_arena(struct ctx *cx, struct arena **out)
 {
@@ -90,10 +93,13 @@ static status send_features(struct ctx *cx, struct host *h)
 static status check_scheme(struct ctx *cx, const struct host *h)
 {
     const struct he_params *got = he_host_params(h->he);
-    if (got->scheme != h->params->scheme || (got->scheme == HE_PAILLIER && got->key_bits < h->params->key_bits))
-        return FAIL(cx, AUTH, "the guest encrypts with another scheme or a shorter key than encrypt_param says here");
+    if (got->scheme != h->params->scheme ||
+        (got->scheme == HE_PAILLIER && got->key_bits < h->params->key_bits))
+        return FAIL(cx, AUTH,
+                    "the guest encrypts with another scheme or a shorter key than encrypt_param says here");
     if (got->n_rows != h->n_batch || got->n_stats != 2)
-        return FAIL(cx, PROTO, "batches of %zu rows and %d numbers, want %zu and 2", got->n_rows, got->n_stats, h->n_batch);
+        return FAIL(cx, PROTO, "batches of %zu rows and %d numbers, want %zu and 2", got->n_rows,
+                    got->n_stats, h->n_batch);
     return OK;
 }
 
@@ -111,9 +117,11 @@ static status on_setup(struct ctx *cx, struct host *h, struct reader *r)
     TRY(reader_u64(cx, r, &h->min_leaf));
     TRY(reader_blob(cx, r, reader_left(r), &pub));
     if (n_rows != h->n_rows || n_valid != h->n_valid || n_batch == 0 || n_batch > n_rows || h->min_leaf == 0)
-        return FAIL(cx, PROTO, "the guest has %llu training and %llu validation rows (batches of %llu), here are %zu and %zu",
-                    (unsigned long long)n_rows, (unsigned long long)n_valid, (unsigned long long)n_batch, h->n_rows,
-                    h->n_valid);
+        return FAIL(
+            cx, PROTO,
+            "the guest has %llu training and %llu validation rows (batches of %llu), here are %zu and %zu",
+            (unsigned long long)n_rows, (unsigned long long)n_valid, (unsigned long long)n_batch, h->n_rows,
+            h->n_valid);
     h->n_batch = (size_t)n_batch;
     TRY(he_host_open(cx, pub, &h->he));
     return check_scheme(cx, h);
@@ -131,7 +139,8 @@ static status read_sample(struct ctx *cx, struct host *h, struct reader *r)
     size_t in = 0, out = h->n_batch;
     for (size_t i = 0; i < h->n_rows; i++) {
         size_t *at = bit_get(bits, i) ? &in : &out;
-        if (at == &in ? in == h->n_batch : out == h->n_rows) return FAIL(cx, PROTO, "a sample of another size than %zu", h->n_batch);
+        if (at == &in ? in == h->n_batch : out == h->n_rows)
+            return FAIL(cx, PROTO, "a sample of another size than %zu", h->n_batch);
         h->batch_row[i] = (uint32_t)in;
         h->order[(*at)++] = (uint32_t)i;
     }
@@ -153,7 +162,8 @@ static status take_columns(struct ctx *cx, struct host *h)
         if (h->order) { /* the batch holds the sample only */
             uint8_t *some = arena_alloc_n(h->tree_mem, h->n_batch, 1, 64);
             if (!some) return FAIL(cx, NOMEM, "%zu rows", h->n_batch);
-            for (size_t i = 0; i < h->n_batch; i++) some[i] = col[h->order[i]];
+            for (size_t i = 0; i < h->n_batch; i++)
+                some[i] = col[h->order[i]];
             col = some;
         }
         h->column[h->n_on] = (uint32_t)f, h->on_col[h->n_on] = col, h->on_buckets[h->n_on++] = (uint16_t)n;
@@ -178,7 +188,8 @@ static status on_tree(struct ctx *cx, struct host *h, struct reader *r)
     if (!h->on) return FAIL(cx, NOMEM, "%zu columns", h->n_columns);
     TRY(bits_take(cx, r, h->n_columns, (uint8_t *)h->on));
     TRY(reader_u8(cx, r, &sampled));
-    if (sampled > 1 || (sampled == 0 && h->n_batch != h->n_rows)) return FAIL(cx, PROTO, "a tree without its sample");
+    if (sampled > 1 || (sampled == 0 && h->n_batch != h->n_rows))
+        return FAIL(cx, PROTO, "a tree without its sample");
     if (sampled) TRY(read_sample(cx, h, r));
     TRY(take_columns(cx, h));
     TRY(groups_start(cx, &h->rows, h->order, h->n_batch));
@@ -208,7 +219,8 @@ static status mask_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end,
     for (size_t k = begin; k < end; k++) {
         uint32_t f = h->column[k], n = bins_splits(h->train->bins, f), left = 0;
         uint32_t count[256] = {0};
-        for (size_t i = 0; i < j->v->n; i++) count[h->train->col[f][h->rows.rows[j->v->begin + i]]]++;
+        for (size_t i = 0; i < j->v->n; i++)
+            count[h->train->col[f][h->rows.rows[j->v->begin + i]]]++;
         uint8_t *flag = j->flag + j->at[k];
         for (uint32_t b = 0; b + 1 < n; b++) {
             left += count[b];
@@ -227,7 +239,8 @@ static status send_masks(struct ctx *cx, struct host *h, const uint8_t *candidat
     CLEANUP(buf_free) struct buf b = {0};
     size_t *at = NEW(cx, size_t, h->n_on + 1);
     if (!at) return FAIL(cx, NOMEM, "%zu columns", h->n_on);
-    for (size_t k = 0; k < h->n_on; k++) at[k + 1] = at[k] + sbt_cuts(bins_splits(h->train->bins, h->column[k]), h->missing);
+    for (size_t k = 0; k < h->n_on; k++)
+        at[k + 1] = at[k] + sbt_cuts(bins_splits(h->train->bins, h->column[k]), h->missing);
     uint8_t *flag = NEW(cx, uint8_t, at[h->n_on] + 1);
     if (!flag) return FAIL(cx, NOMEM, "%zu cuts", at[h->n_on]);
     for (size_t i = 0; i < h->rows.n_nodes; i++) {
@@ -247,7 +260,8 @@ static status send_sums(struct ctx *cx, struct host *h, size_t node)
     if (h->batch_row && v->n) {
         uint32_t *mapped = NEW(cx, uint32_t, v->n);
         if (!mapped) return FAIL(cx, NOMEM, "%zu rows", v->n);
-        for (size_t i = 0; i < v->n; i++) mapped[i] = h->batch_row[rows[i]];
+        for (size_t i = 0; i < v->n; i++)
+            mapped[i] = h->batch_row[rows[i]];
         rows = mapped;
     }
     bool all = v->n == h->n_batch;
@@ -278,8 +292,8 @@ static status on_level(struct ctx *cx, struct host *h, struct reader *r)
 }
 
 /* Flags of a group's rows: left of the cut or not. */
-static status cut_rows(struct ctx *cx, struct host *h, const struct binned *x, const struct groups *g, size_t node,
-                       const struct won *w, const uint8_t **out)
+static status cut_rows(struct ctx *cx, struct host *h, const struct binned *x, const struct groups *g,
+                       size_t node, const struct won *w, const uint8_t **out)
 {
     const struct span *v = &g->span[node];
     uint8_t *left = arena_alloc_n(h->level_mem, v->n_all + 1, 1, 64);
@@ -321,7 +335,8 @@ static status on_chosen(struct ctx *cx, struct host *h, struct reader *r)
         TRY(reader_u8(cx, r, &missing_left));
         if (node >= h->rows.n_nodes || h->left[node] || column >= h->n_columns || !h->on[column] ||
             bin + 1u >= bins_splits(h->train->bins, column) || missing_left > h->missing)
-            return FAIL(cx, PROTO, "column %u, bin %u at node %u of the level is no cut of this host's", column, bin, node);
+            return FAIL(cx, PROTO, "column %u, bin %u at node %u of the level is no cut of this host's",
+                        column, bin, node);
         struct won w = {h->first_id + (int32_t)node, column, bin, missing_left != 0};
         TRY(remember(cx, h, w));
         TRY(cut_rows(cx, h, h->train, &h->rows, node, &w, &h->left[node]));
@@ -347,7 +362,8 @@ static status on_route(struct ctx *cx, struct host *h, struct reader *r)
         if (kind[i] != SBT_BITS) continue;
         size_t rows = h->rows.span[i].n_all, valid = h->valid_rows.span[i].n_all;
         if (bits_bytes(rows) > reader_left(r)) return FAIL(cx, PROTO, "a route that is too short");
-        uint8_t *left = arena_alloc_n(h->level_mem, rows + 1, 1, 64), *vl = arena_alloc_n(h->level_mem, valid + 1, 1, 64);
+        uint8_t *left = arena_alloc_n(h->level_mem, rows + 1, 1, 64),
+                *vl = arena_alloc_n(h->level_mem, valid + 1, 1, 64);
         if (!left || !vl) return FAIL(cx, NOMEM, "%zu rows", rows);
         TRY(bits_take(cx, r, rows, left));
         TRY(bits_take(cx, r, valid, vl));
@@ -377,9 +393,11 @@ static status build_tree(struct ctx *cx, struct host *h, const uint8_t *owner, s
     if (!node) return FAIL(cx, NOMEM, "%zu nodes", n);
     size_t inner = 0, own = 0;
     for (size_t i = 0; i < n; i++) {
-        node[i] = (struct tree_node){.id = (int32_t)i, .parent = -1, .left = -1, .right = -1, .is_leaf = true};
+        node[i] =
+            (struct tree_node){.id = (int32_t)i, .parent = -1, .left = -1, .right = -1, .is_leaf = true};
         if (owner[i] == SBT_OWNER_LEAF) continue;
-        if (owner[i] > task_n(h->task, ROLE_HOST) || 2 * inner + 2 >= n) return FAIL(cx, PROTO, "node %zu of %u", i, owner[i]);
+        if (owner[i] > task_n(h->task, ROLE_HOST) || 2 * inner + 2 >= n)
+            return FAIL(cx, PROTO, "node %zu of %u", i, owner[i]);
         node[i].is_leaf = false, node[i].party = owner[i];
         node[i].left = (int32_t)(2 * inner + 1), node[i].right = (int32_t)(2 * inner + 2);
         inner++;
@@ -392,7 +410,8 @@ static status build_tree(struct ctx *cx, struct host *h, const uint8_t *owner, s
         own++;
     }
     if (n != 2 * inner + 1 || own != h->n_won)
-        return FAIL(cx, PROTO, "a tree of %zu nodes, %zu inner, %zu of them this host's of %zu chosen", n, inner, own, h->n_won);
+        return FAIL(cx, PROTO, "a tree of %zu nodes, %zu inner, %zu of them this host's of %zu chosen", n,
+                    inner, own, h->n_won);
     *out = (struct tree){n, node};
     return OK;
 }
@@ -436,7 +455,8 @@ static status on_stop(struct ctx *cx, struct host *h, struct reader *r, struct s
     TRY(reader_u32(cx, r, &s->best));
     TRY(reader_u8(cx, r, &s->converged));
     if (h->in_tree || s->n_trees > h->n_trees || s->dim == 0 || s->n_trees % s->dim || s->converged > 1)
-        return FAIL(cx, PROTO, "stop with %u trees, %u a round, here are %zu", s->n_trees, s->dim, h->n_trees);
+        return FAIL(cx, PROTO, "stop with %u trees, %u a round, here are %zu", s->n_trees, s->dim,
+                    h->n_trees);
     return OK;
 }
 
@@ -455,9 +475,12 @@ static status obey(struct ctx *cx, struct host *h, struct stop *s, bool *done)
     struct reader r = reader_of(m.p, m.n);
     TRY(reader_u8(cx, &r, &kind));
     *done = kind == SBT_STOP;
-    if (*done) TRY(on_stop(cx, h, &r, s));
-    else if (kind < LEN(handler) && handler[kind]) TRY(handler[kind](cx, h, &r));
-    else return FAIL(cx, PROTO, "order %u is unknown", kind);
+    if (*done)
+        TRY(on_stop(cx, h, &r, s));
+    else if (kind < LEN(handler) && handler[kind])
+        TRY(handler[kind](cx, h, &r));
+    else
+        return FAIL(cx, PROTO, "order %u is unknown", kind);
     return reader_end(cx, &r);
 }
 
@@ -466,7 +489,8 @@ static uint16_t fullest(const uint8_t *col, size_t n_rows, uint32_t n_buckets)
 {
     size_t count[256] = {0};
     uint32_t best = n_buckets - 1;
-    for (size_t i = 0; i < n_rows; i++) count[col[i]]++;
+    for (size_t i = 0; i < n_rows; i++)
+        count[col[i]]++;
     for (uint32_t b = n_buckets; b-- > 0;)
         if (count[b] > count[best]) best = b;
     return (uint16_t)(count[best] > 2 * n_rows / n_buckets ? best : n_buckets - 1);
@@ -479,9 +503,12 @@ static status order_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end
     for (size_t f = begin; f < end; f++) {
         const uint8_t *from = h->train->col[f];
         uint8_t *to = (uint8_t *)h->col[f], map[256];
-        uint32_t n = sbt_buckets(bins_splits(h->train->bins, f), h->missing), out = h->left_out[f] = fullest(from, h->n_rows, n);
-        for (uint32_t b = 0; b < n; b++) map[b] = (uint8_t)(b < out ? b : b == out ? n - 1 : b - 1);
-        for (size_t i = 0; i < h->n_rows; i++) to[i] = map[from[i]];
+        uint32_t n = sbt_buckets(bins_splits(h->train->bins, f), h->missing),
+                 out = h->left_out[f] = fullest(from, h->n_rows, n);
+        for (uint32_t b = 0; b < n; b++)
+            map[b] = (uint8_t)(b < out ? b : b == out ? n - 1 : b - 1);
+        for (size_t i = 0; i < h->n_rows; i++)
+            to[i] = map[from[i]];
     }
     return OK;
 }
@@ -500,20 +527,21 @@ static status order_buckets(struct ctx *cx, struct host *h)
 }
 
 status sbt_host_train(struct ctx *cx, struct task *t, const struct sbt_params *p, const struct binned *train,
-                      const struct binned *valid, const char *const *names, struct sbt_model *m, bool *converged,
-                      uint64_t *sent, uint64_t *received)
+                      const struct binned *valid, const char *const *names, struct sbt_model *m,
+                      bool *converged, uint64_t *sent, uint64_t *received)
 {
-    CLEANUP(host_close) struct host h = {.link = {.ch = t->channel, .who = task_party(t, ROLE_GUEST, 0)},
-                                         .params = p,
-                                         .task = t,
-                                         .train = train,
-                                         .valid = valid,
-                                         .names = names,
-                                         .me = m->me,
-                                         .n_columns = train->bins->n_features,
-                                         .n_rows = train->n_rows,
-                                         .n_valid = valid ? valid->n_rows : 0,
-                                         .missing = train->bins->use_missing};
+    CLEANUP(host_close)
+    struct host h = {.link = {.ch = t->channel, .who = task_party(t, ROLE_GUEST, 0)},
+                     .params = p,
+                     .task = t,
+                     .train = train,
+                     .valid = valid,
+                     .names = names,
+                     .me = m->me,
+                     .n_columns = train->bins->n_features,
+                     .n_rows = train->n_rows,
+                     .n_valid = valid ? valid->n_rows : 0,
+                     .missing = train->bins->use_missing};
     TRY(own_arena(cx, &h.keep));
     TRY(own_arena(cx, &h.tree_mem));
     TRY(own_arena(cx, &h.level_mem));

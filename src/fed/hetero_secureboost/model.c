@@ -43,18 +43,26 @@ status sbt_sites(struct ctx *cx, const struct task *t, const char *const **site,
 
 /* ---- importance ---- */
 
-static status importance_name(struct ctx *cx, const struct sbt_model *m, const struct tree_node *v, const char **out)
+static status importance_name(struct ctx *cx, const struct sbt_model *m, const struct tree_node *v,
+                              const char **out)
 {
     size_t site = (size_t)v->party;
-    if (site == m->me) *out = m->column[v->feature];
-    else if (m->peer_column && m->peer_column[site]) *out = m->peer_column[site][v->feature];
-    else *out = arena_printf(cx->mem, "%s_x%u", m->site[site], v->feature);
+    if (site == m->me)
+        *out = m->column[v->feature];
+    else if (m->peer_column && m->peer_column[site])
+        *out = m->peer_column[site][v->feature];
+    else
+        *out = arena_printf(cx->mem, "%s_x%u", m->site[site], v->feature);
     return *out ? OK : FAIL(cx, NOMEM, "a column name");
 }
 
-static double main_of(const struct sbt_importance *i, bool by_gain) { return by_gain ? i->gain : i->splits; }
+static double main_of(const struct sbt_importance *i, bool by_gain)
+{
+    return by_gain ? i->gain : i->splits;
+}
 
-status sbt_importances(struct ctx *cx, const struct sbt_model *m, bool by_gain, struct sbt_importance **out, size_t *n)
+status sbt_importances(struct ctx *cx, const struct sbt_model *m, bool by_gain, struct sbt_importance **out,
+                       size_t *n)
 {
     struct sbt_importance *all = NULL;
     size_t k = 0, cap = 0;
@@ -63,7 +71,8 @@ status sbt_importances(struct ctx *cx, const struct sbt_model *m, bool by_gain, 
             const struct tree_node *v = &m->trees[t].nodes[i];
             if (v->is_leaf || (m->me != 0 && (size_t)v->party != m->me)) continue;
             size_t j = 0;
-            while (j < k && (all[j].site != (size_t)v->party || all[j].column != v->feature)) j++;
+            while (j < k && (all[j].site != (size_t)v->party || all[j].column != v->feature))
+                j++;
             if (j == cap) {
                 cap = cap ? 2 * cap : 64;
                 struct sbt_importance *bigger = NEW(cx, struct sbt_importance, cap);
@@ -81,7 +90,8 @@ status sbt_importances(struct ctx *cx, const struct sbt_model *m, bool by_gain, 
     for (size_t i = 1; i < k; i++) { /* stable */
         struct sbt_importance x = all[i];
         size_t j = i;
-        for (; j > 0 && main_of(&all[j - 1], by_gain) < main_of(&x, by_gain); j--) all[j] = all[j - 1];
+        for (; j > 0 && main_of(&all[j - 1], by_gain) < main_of(&x, by_gain); j--)
+            all[j] = all[j - 1];
         all[j] = x;
     }
     *out = all, *n = k;
@@ -92,19 +102,22 @@ status sbt_importances(struct ctx *cx, const struct sbt_model *m, bool by_gain, 
 
 #define PB_NEW(cx, T, n) NEW(cx, T, (n) + 1)
 /* An array of n pointers to n initialised messages. */
-#define PB_ARRAY(cx, T, init, count, ptrs)                                                                        \
-    do {                                                                                                          \
-        T *msg_ = PB_NEW(cx, T, count);                                                                           \
-        (ptrs) = PB_NEW(cx, T *, count);                                                                          \
-        if (!msg_ || !(ptrs)) return FAIL(cx, NOMEM, "%zu messages", (size_t)(count));                            \
-        for (size_t i_ = 0; i_ < (count); i_++) {                                                                 \
-            init(&msg_[i_]);                                                                                      \
-            (ptrs)[i_] = &msg_[i_];                                                                               \
-        }                                                                                                         \
+#define PB_ARRAY(cx, T, init, count, ptrs)                                                                   \
+    do {                                                                                                     \
+        T *msg_ = PB_NEW(cx, T, count);                                                                      \
+        (ptrs) = PB_NEW(cx, T *, count);                                                                     \
+        if (!msg_ || !(ptrs)) return FAIL(cx, NOMEM, "%zu messages", (size_t)(count));                       \
+        for (size_t i_ = 0; i_ < (count); i_++) {                                                            \
+            init(&msg_[i_]);                                                                                 \
+            (ptrs)[i_] = &msg_[i_];                                                                          \
+        }                                                                                                    \
     } while (0)
 
 /* FATE: 1 = missing cells go right, -1 = left. */
-static int32_t direction(const struct tree_node *v) { return v->missing_left ? -1 : 1; }
+static int32_t direction(const struct tree_node *v)
+{
+    return v->missing_left ? -1 : 1;
+}
 
 static void node_to_pb(const struct sbt_model *m, const struct tree_node *v, Fate__NodeParam *out)
 {
@@ -116,11 +129,14 @@ static void node_to_pb(const struct sbt_model *m, const struct tree_node *v, Fat
     out->weight = guest ? v->weight : 0;
     out->is_leaf = v->is_leaf;
     out->left_nodeid = v->left, out->right_nodeid = v->right;
-    if (v->is_leaf || (guest && !own)) out->missing_dir = 1;
-    else out->missing_dir = own && !guest ? direction(v) : 0;
+    if (v->is_leaf || (guest && !own))
+        out->missing_dir = 1;
+    else
+        out->missing_dir = own && !guest ? direction(v) : 0;
 }
 
-static status tree_to_pb(struct ctx *cx, const struct sbt_model *m, const struct tree *t, Fate__DecisionTreeModelParam *out)
+static status tree_to_pb(struct ctx *cx, const struct sbt_model *m, const struct tree *t,
+                         Fate__DecisionTreeModelParam *out)
 {
     bool guest = m->me == 0;
     size_t n = t->n_nodes, own = 0, inner = 0;
@@ -131,12 +147,15 @@ static status tree_to_pb(struct ctx *cx, const struct sbt_model *m, const struct
     out->n_tree_ = n;
     PB_ARRAY(cx, Fate__NodeParam, fate__node_param__init, n, out->tree_);
     out->n_split_maskdict = own;
-    PB_ARRAY(cx, SplitEntry, fate__decision_tree_model_param__split_maskdict_entry__init, own, out->split_maskdict);
-    out->n_missing_dir_maskdict = guest ? own : inner; /* a host's table names every inner node, as FATE's does */
-    PB_ARRAY(cx, DirEntry, fate__decision_tree_model_param__missing_dir_maskdict_entry__init, out->n_missing_dir_maskdict,
-             out->missing_dir_maskdict);
+    PB_ARRAY(cx, SplitEntry, fate__decision_tree_model_param__split_maskdict_entry__init, own,
+             out->split_maskdict);
+    out->n_missing_dir_maskdict =
+        guest ? own : inner; /* a host's table names every inner node, as FATE's does */
+    PB_ARRAY(cx, DirEntry, fate__decision_tree_model_param__missing_dir_maskdict_entry__init,
+             out->n_missing_dir_maskdict, out->missing_dir_maskdict);
     out->n_leaf_count = guest ? n - inner : 0;
-    PB_ARRAY(cx, CountEntry, fate__decision_tree_model_param__leaf_count_entry__init, out->n_leaf_count, out->leaf_count);
+    PB_ARRAY(cx, CountEntry, fate__decision_tree_model_param__leaf_count_entry__init, out->n_leaf_count,
+             out->leaf_count);
     size_t split = 0, dir = 0, leaf = 0;
     for (size_t i = 0; i < n; i++) {
         const struct tree_node *v = &t->nodes[i];
@@ -153,13 +172,15 @@ static status tree_to_pb(struct ctx *cx, const struct sbt_model *m, const struct
     return OK;
 }
 
-static status importance_to_pb(struct ctx *cx, const struct sbt_model *m, bool by_gain, Fate__BoostingTreeModelParam *out)
+static status importance_to_pb(struct ctx *cx, const struct sbt_model *m, bool by_gain,
+                               Fate__BoostingTreeModelParam *out)
 {
     struct sbt_importance *imp;
     size_t n;
     TRY(sbt_importances(cx, m, by_gain, &imp, &n));
     out->n_feature_importances = n;
-    PB_ARRAY(cx, Fate__FeatureImportanceInfo, fate__feature_importance_info__init, n, out->feature_importances);
+    PB_ARRAY(cx, Fate__FeatureImportanceInfo, fate__feature_importance_info__init, n,
+             out->feature_importances);
     for (size_t i = 0; i < n; i++) {
         Fate__FeatureImportanceInfo *o = out->feature_importances[i];
         o->sitename = (char *)(m->me ? "hostLocal" : m->site[imp[i].site]);
@@ -175,8 +196,8 @@ static status importance_to_pb(struct ctx *cx, const struct sbt_model *m, bool b
 static status names_to_pb(struct ctx *cx, const struct sbt_model *m, Fate__BoostingTreeModelParam *out)
 {
     out->n_feature_name_fid_mapping = m->n_columns;
-    PB_ARRAY(cx, FidEntry, fate__boosting_tree_model_param__feature_name_fid_mapping_entry__init, m->n_columns,
-             out->feature_name_fid_mapping);
+    PB_ARRAY(cx, FidEntry, fate__boosting_tree_model_param__feature_name_fid_mapping_entry__init,
+             m->n_columns, out->feature_name_fid_mapping);
     for (size_t i = 0; i < m->n_columns; i++) {
         out->feature_name_fid_mapping[i]->key = (int32_t)i;
         out->feature_name_fid_mapping[i]->value = (char *)m->column[i];
@@ -198,7 +219,8 @@ static status param_to_pb(struct ctx *cx, const struct sbt_model *m, bool by_gai
     out.tree_num = (int32_t)m->n_trees;
     out.n_trees_ = m->n_trees;
     PB_ARRAY(cx, Fate__DecisionTreeModelParam, fate__decision_tree_model_param__init, m->n_trees, out.trees_);
-    for (size_t t = 0; t < m->n_trees; t++) TRY(tree_to_pb(cx, m, &m->trees[t], out.trees_[t]));
+    for (size_t t = 0; t < m->n_trees; t++)
+        TRY(tree_to_pb(cx, m, &m->trees[t], out.trees_[t]));
     out.tree_dim = (int32_t)m->dim;
     out.best_iteration = m->best_iteration;
     out.model_name = (char *)"hetero_sbt";
@@ -220,7 +242,8 @@ static status param_to_pb(struct ctx *cx, const struct sbt_model *m, bool by_gai
     return pb_pack(cx, &out.base, pb);
 }
 
-static status meta_to_pb(struct ctx *cx, const struct sbt_model *m, const struct sbt_params *p, struct bytes *pb)
+static status meta_to_pb(struct ctx *cx, const struct sbt_model *m, const struct sbt_params *p,
+                         struct bytes *pb)
 {
     Fate__BoostingTreeModelMeta out;
     Fate__DecisionTreeModelMeta tree;
@@ -259,15 +282,17 @@ static status meta_to_pb(struct ctx *cx, const struct sbt_model *m, const struct
     return pb_pack(cx, &out.base, pb);
 }
 
-status sbt_model_save(struct ctx *cx, const struct sbt_model *m, const struct sbt_params *p, const char *component,
-                      struct model_part **out)
+status sbt_model_save(struct ctx *cx, const struct sbt_model *m, const struct sbt_params *p,
+                      const char *component, struct model_part **out)
 {
     struct model_part *part = NEW(cx, struct model_part, 1);
     if (!part) return FAIL(cx, NOMEM, "a model");
-    *part = (struct model_part){.component = component, .alias = "model", .module = "HeteroSecureBoost", .n_buffers = 2};
+    *part = (struct model_part){
+        .component = component, .alias = "model", .module = "HeteroSecureBoost", .n_buffers = 2};
     part->buffers[0].name = m->me ? "HeteroSecureBoostingTreeHostMeta" : "HeteroSecureBoostingTreeGuestMeta";
     part->buffers[0].proto = "BoostingTreeModelMeta";
-    part->buffers[1].name = m->me ? "HeteroSecureBoostingTreeHostParam" : "HeteroSecureBoostingTreeGuestParam";
+    part->buffers[1].name =
+        m->me ? "HeteroSecureBoostingTreeHostParam" : "HeteroSecureBoostingTreeGuestParam";
     part->buffers[1].proto = "BoostingTreeModelParam";
     TRY(meta_to_pb(cx, m, p, &part->buffers[0].pb));
     TRY(param_to_pb(cx, m, p->by_gain, &part->buffers[1].pb));
@@ -287,15 +312,17 @@ static status find_site(struct ctx *cx, const struct sbt_model *m, const char *n
     return FAIL(cx, FORMAT, "the model has a node of %.60s, which is not a party of this job", name);
 }
 
-static status node_from_pb(struct ctx *cx, const struct sbt_model *m, const Fate__NodeParam *in, size_t id, size_t n,
-                           struct tree_node *out)
+static status node_from_pb(struct ctx *cx, const struct sbt_model *m, const Fate__NodeParam *in, size_t id,
+                           size_t n, struct tree_node *out)
 {
     if (in->id < 0 || (size_t)in->id != id) return FAIL(cx, FORMAT, "node %zu has id %d", id, in->id);
-    *out = (struct tree_node){.id = in->id, .left = -1, .right = -1, .is_leaf = in->is_leaf, .weight = in->weight};
+    *out = (struct tree_node){
+        .id = in->id, .left = -1, .right = -1, .is_leaf = in->is_leaf, .weight = in->weight};
     if (in->is_leaf) return OK;
     if (in->left_nodeid <= in->id || in->right_nodeid <= in->id || (size_t)in->left_nodeid >= n ||
         (size_t)in->right_nodeid >= n || in->left_nodeid == in->right_nodeid)
-        return FAIL(cx, FORMAT, "node %zu has children %d and %d of %zu nodes", id, in->left_nodeid, in->right_nodeid, n);
+        return FAIL(cx, FORMAT, "node %zu has children %d and %d of %zu nodes", id, in->left_nodeid,
+                    in->right_nodeid, n);
     out->left = in->left_nodeid, out->right = in->right_nodeid;
     TRY(find_site(cx, m, in->sitename, &out->party));
     if ((size_t)out->party != m->me) return OK;
@@ -352,12 +379,14 @@ static status columns_from_pb(struct ctx *cx, const Fate__BoostingTreeModelParam
     if (!name || !anon) return FAIL(cx, NOMEM, "%zu columns", n);
     for (size_t i = 0; i < n; i++) {
         const FidEntry *e = in->feature_name_fid_mapping[i];
-        if (e->key < 0 || (size_t)e->key >= n || name[e->key]) return FAIL(cx, FORMAT, "column number %d", e->key);
+        if (e->key < 0 || (size_t)e->key >= n || name[e->key])
+            return FAIL(cx, FORMAT, "column number %d", e->key);
         name[e->key] = e->value;
     }
     for (size_t i = 0; i < in->n_anonymous_name_mapping; i++)
         for (size_t k = 0; k < n; k++)
-            if (strcmp(in->anonymous_name_mapping[i]->value, name[k]) == 0) anon[k] = in->anonymous_name_mapping[i]->key;
+            if (strcmp(in->anonymous_name_mapping[i]->value, name[k]) == 0)
+                anon[k] = in->anonymous_name_mapping[i]->key;
     for (size_t k = 0; k < n; k++)
         if (!anon[k]) anon[k] = name[k];
     m->n_columns = n, m->column = name;
@@ -378,7 +407,8 @@ static status guest_from_pb(struct ctx *cx, const Fate__BoostingTreeModelMeta *m
     TRY(gbdt_objective_make(cx, meta->objective_meta->objective, meta->objective_meta->param,
                             meta->objective_meta->n_param, n ? (unsigned)n : 1, &m->objective));
     if (in->n_init_score != m->dim || gbdt_dim(&m->objective) != m->dim)
-        return FAIL(cx, FORMAT, "%zu initial scores and %u trees a round for %zu classes", in->n_init_score, m->dim, n);
+        return FAIL(cx, FORMAT, "%zu initial scores and %u trees a round for %zu classes", in->n_init_score,
+                    m->dim, n);
     m->classes = classes, m->n_classes = m->objective.n_classes > 1 ? n : 0;
     m->learning_rate = meta->learning_rate;
     m->init = in->init_score;
@@ -415,7 +445,8 @@ static status load(struct ctx *cx, const struct task *t, const struct model_part
     return OK;
 }
 
-status sbt_model_load(struct ctx *cx, const struct task *t, const struct model_part *part, struct sbt_model *out)
+status sbt_model_load(struct ctx *cx, const struct task *t, const struct model_part *part,
+                      struct sbt_model *out)
 {
     TRY_IN(cx, load(cx, t, part, out), "model of %s", part->component);
     return OK;

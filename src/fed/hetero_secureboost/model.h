@@ -9,11 +9,11 @@
 #include "fed/hetero_secureboost/params.h"
 
 struct sbt_model {
-    size_t me;                    /* index of this party's site */
+    size_t me; /* index of this party's site */
     size_t n_sites;
-    const char *const *site;      /* "guest:9999", "host:10000" */
+    const char *const *site; /* "guest:9999", "host:10000" */
     size_t n_trees;
-    const struct tree *trees;     /* tree t is of class t % dim */
+    const struct tree *trees; /* tree t is of class t % dim */
     unsigned dim;
     bool use_missing, zero_as_missing;
     size_t n_columns;
@@ -23,12 +23,13 @@ struct sbt_model {
     /* guest only */
     struct gbdt_objective objective;
     double learning_rate;
-    const double *init;           /* dim */
+    const double *init; /* dim */
     const double *losses;
     size_t n_losses;
-    const double *classes;        /* labels by class, ascending */
-    size_t n_classes;             /* 0 = regression */
-    const char *const *const *peer_column; /* [site][column]: anonymous names, for importance; NULL when loaded */
+    const double *classes; /* labels by class, ascending */
+    size_t n_classes;      /* 0 = regression */
+    const char *const *const
+        *peer_column; /* [site][column]: anonymous names, for importance; NULL when loaded */
 };
 
 /* "guest:9999", ... of the job: [0] is the guest, then hosts in the job's order. me: index of t->me. */
@@ -41,12 +42,14 @@ struct sbt_importance {
     double splits, gain;
 };
 /* Of all columns that split, by descending splits (or gain), then in order of first use. */
-status sbt_importances(struct ctx *cx, const struct sbt_model *m, bool by_gain, struct sbt_importance **out, size_t *n);
+status sbt_importances(struct ctx *cx, const struct sbt_model *m, bool by_gain, struct sbt_importance **out,
+                       size_t *n);
 
-status sbt_model_save(struct ctx *cx, const struct sbt_model *m, const struct sbt_params *p, const char *component,
-                      struct model_part **out);
+status sbt_model_save(struct ctx *cx, const struct sbt_model *m, const struct sbt_params *p,
+                      const char *component, struct model_part **out);
 /* FORMAT: a message that is malformed or does not fit this job's parties, naming what. */
-status sbt_model_load(struct ctx *cx, const struct task *t, const struct model_part *part, struct sbt_model *out);
+status sbt_model_load(struct ctx *cx, const struct task *t, const struct model_part *part,
+                      struct sbt_model *out);
 
 /* A class or other label as FATE prints it: "1" for a whole number, else the shortest decimal. buf: 32 bytes. */
 size_t sbt_format_label(double x, char *buf);

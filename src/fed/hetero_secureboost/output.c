@@ -53,9 +53,9 @@ struct writer {
     double threshold;
     struct table_writer *to;
     struct label_column label, result;
-    double *pred, *score;      /* BATCH x dim, BATCH */
+    double *pred, *score; /* BATCH x dim, BATCH */
     struct bytes *detail, *type;
-    char *text;                /* BATCH x text_max */
+    char *text; /* BATCH x text_max */
     size_t text_max;
     uint64_t *id_off;
 };
@@ -92,14 +92,16 @@ static void decide(const struct writer *w, const double *pred, double *result, d
     *score = pred[best], *result = m->classes[best];
 }
 
-static status write_rows(struct ctx *cx, struct writer *w, const struct sbt_part *part, size_t begin, size_t end)
+static status write_rows(struct ctx *cx, struct writer *w, const struct sbt_part *part, size_t begin,
+                         size_t end)
 {
     struct arena_mark mark = arena_mark(cx->mem);
     CLEANUP(buf_free) struct buf ids = {0};
     size_t n = end - begin, dim = w->m->dim;
     memcpy(w->pred, part->score + begin * dim, n * dim * sizeof *w->pred);
     gbdt_predict_from_score(&w->m->objective, w->pred, n, w->pred);
-    if (w->label.type != COL_STR) TRY(table_read_f64(cx, part->table, table_label(part->table), begin, end, w->label.f64));
+    if (w->label.type != COL_STR)
+        TRY(table_read_f64(cx, part->table, table_label(part->table), begin, end, w->label.f64));
     for (size_t i = 0; i < n; i++) {
         const double *pred = w->pred + i * dim;
         double result;
@@ -138,8 +140,8 @@ static status label_type(struct ctx *cx, const struct sbt_part *part, size_t n_p
     return OK;
 }
 
-status sbt_write_predictions(struct ctx *cx, const struct sbt_model *m, double threshold, const struct sbt_part *part,
-                             size_t n_parts, const char *path)
+status sbt_write_predictions(struct ctx *cx, const struct sbt_model *m, double threshold,
+                             const struct sbt_part *part, size_t n_parts, const char *path)
 {
     struct arena_mark mark = arena_mark(cx->mem);
     enum col_type type, result = m->n_classes ? COL_I64 : COL_F64;
@@ -153,9 +155,10 @@ status sbt_write_predictions(struct ctx *cx, const struct sbt_model *m, double t
     w.score = NEW(cx, double, BATCH);
     w.detail = NEW(cx, struct bytes, BATCH);
     w.type = NEW(cx, struct bytes, BATCH);
-    w.text = NEW(cx, char, BATCH * w.text_max);
+    w.text = NEW(cx, char, BATCH *w.text_max);
     w.id_off = NEW(cx, uint64_t, BATCH + 1);
-    if (!w.pred || !w.score || !w.detail || !w.type || !w.text || !w.id_off) return FAIL(cx, NOMEM, "a prediction table");
+    if (!w.pred || !w.score || !w.detail || !w.type || !w.text || !w.id_off)
+        return FAIL(cx, NOMEM, "a prediction table");
     const struct column_spec spec[] = {{"label", NULL, type, KIND_LABEL},
                                        {"predict_result", NULL, result, KIND_PREDICTION},
                                        {"predict_score", NULL, COL_F64, KIND_PREDICTION},

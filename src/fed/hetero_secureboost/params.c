@@ -12,7 +12,8 @@ static status read_criterion(struct ctx *cx, const json_t *p, struct gbdt_tree_p
     if (json_is_array(v) && json_array_size(v) == 2) l2 = json_array_get(v, 0), l1 = json_array_get(v, 1);
     if (json_is_object(v)) l2 = json_object_get(v, "l2"), l1 = json_object_get(v, "l1");
     if (!json_is_number(l2) || !json_is_number(l1) || json_number_value(l2) < 0 || json_number_value(l1) < 0)
-        return FAIL(cx, ARG, "parameter tree_param.criterion_params wants two numbers of 0 or more, [l2, l1]");
+        return FAIL(cx, ARG,
+                    "parameter tree_param.criterion_params wants two numbers of 0 or more, [l2, l1]");
     out->l2 = json_number_value(l2), out->l1 = json_number_value(l1);
     return OK;
 }
@@ -26,7 +27,8 @@ static status read_scheme(struct ctx *cx, const json_t *p, struct sbt_params *ou
     out->asked_key_bits = json_is_integer(bits) ? (int)json_integer_value(bits) : KEY_BITS_LEAST;
     out->key_bits = out->asked_key_bits < KEY_BITS_LEAST ? KEY_BITS_LEAST : out->asked_key_bits;
     if (out->key_bits != 2048 && out->key_bits != 3072)
-        return FAIL(cx, ARG, "parameter encrypt_param.key_length is %d, want 2048 or 3072", out->asked_key_bits);
+        return FAIL(cx, ARG, "parameter encrypt_param.key_length is %d, want 2048 or 3072",
+                    out->asked_key_bits);
     return OK;
 }
 
@@ -36,8 +38,8 @@ static status read_objective(struct ctx *cx, const json_t *p, struct sbt_params 
     out->objective = json_string_value(js_at(p, "objective_param.objective"));
     const json_t *list = js_at(p, "objective_param.params");
     if (json_array_size(list) > LEN(out->objective_params))
-        return FAIL(cx, ARG, "parameter objective_param.params has %zu values, want at most %zu", json_array_size(list),
-                    LEN(out->objective_params));
+        return FAIL(cx, ARG, "parameter objective_param.params has %zu values, want at most %zu",
+                    json_array_size(list), LEN(out->objective_params));
     for (size_t i = 0; i < json_array_size(list); i++) {
         if (!json_is_number(json_array_get(list, i)))
             return FAIL(cx, ARG, "parameter objective_param.params[%zu] is not a number", i);
@@ -56,7 +58,8 @@ static status read_objective(struct ctx *cx, const json_t *p, struct sbt_params 
 static const json_t *either(const json_t *p, const char *old, const char *now, bool *both)
 {
     const json_t *a = js_at(p, old), *b = js_at(p, now);
-    bool has_a = a && !json_is_null(a) && !json_is_false(a), has_b = b && !json_is_null(b) && !json_is_false(b);
+    bool has_a = a && !json_is_null(a) && !json_is_false(a),
+         has_b = b && !json_is_null(b) && !json_is_false(b);
     if (json_is_array(b) && json_array_size(b) == 0) has_b = false;
     *both = has_a && has_b && !json_equal(a, b);
     return has_a ? a : has_b ? b : NULL;
@@ -65,7 +68,8 @@ static const json_t *either(const json_t *p, const char *old, const char *now, b
 static status read_metric_names(struct ctx *cx, const json_t *list, struct sbt_params *out)
 {
     if (json_array_size(list) > SBT_METRICS_MAX)
-        return FAIL(cx, ARG, "parameter metrics has %zu names, want at most %d", json_array_size(list), SBT_METRICS_MAX);
+        return FAIL(cx, ARG, "parameter metrics has %zu names, want at most %d", json_array_size(list),
+                    SBT_METRICS_MAX);
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *name = json_string_value(json_array_get(list, i));
         if (!name) return FAIL(cx, ARG, "parameter metrics[%zu] is not a text", i);
@@ -76,7 +80,8 @@ static status read_metric_names(struct ctx *cx, const json_t *list, struct sbt_p
 
 static status read_evaluation(struct ctx *cx, const json_t *p, struct sbt_params *out)
 {
-    static const char *const name[] = {"validation_freqs", "early_stopping_rounds", "metrics", "use_first_metric_only"};
+    static const char *const name[] = {"validation_freqs", "early_stopping_rounds", "metrics",
+                                       "use_first_metric_only"};
     const json_t *v[LEN(name)];
     for (size_t i = 0; i < LEN(name); i++) {
         char now[64] = "callback_param.";
@@ -89,8 +94,10 @@ static status read_evaluation(struct ctx *cx, const json_t *p, struct sbt_params
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *s = json_string_value(c = json_array_get(list, i));
         if (!s || (strcasecmp(s, "EarlyStopping") && strcasecmp(s, "PerformanceEvaluate")))
-            return FAIL(cx, UNSUPPORTED, "parameter callback_param.callbacks: %s is not built, want EarlyStopping or "
-                                         "PerformanceEvaluate", s ? s : "a value that is no text");
+            return FAIL(cx, UNSUPPORTED,
+                        "parameter callback_param.callbacks: %s is not built, want EarlyStopping or "
+                        "PerformanceEvaluate",
+                        s ? s : "a value that is no text");
     }
     if (json_is_array(v[0])) {
         for (size_t i = 0; i < json_array_size(v[0]); i++)
@@ -99,7 +106,8 @@ static status read_evaluation(struct ctx *cx, const json_t *p, struct sbt_params
         out->at_rounds = v[0];
     } else if (v[0]) {
         if (!json_is_integer(v[0]) || json_integer_value(v[0]) < 1)
-            return FAIL(cx, ARG, "parameter validation_freqs wants an integer of 1 or more, or a list of rounds");
+            return FAIL(cx, ARG,
+                        "parameter validation_freqs wants an integer of 1 or more, or a list of rounds");
         out->every = json_integer_value(v[0]);
     }
     out->early_rounds = v[1] ? (size_t)json_integer_value(v[1]) : 0;
@@ -136,7 +144,8 @@ static status read_all(struct ctx *cx, const json_t *p, struct sbt_params *out)
         return FAIL(cx, ARG, "parameters top_rate %g and other_rate %g must be below 1 together", g->top_rate,
                     g->other_rate);
     bool missing = json_is_true(js_at(p, "use_missing")) || json_is_true(js_at(p, "tree_param.use_missing"));
-    bool zero = json_is_true(js_at(p, "zero_as_missing")) || json_is_true(js_at(p, "tree_param.zero_as_missing"));
+    bool zero =
+        json_is_true(js_at(p, "zero_as_missing")) || json_is_true(js_at(p, "tree_param.zero_as_missing"));
     out->bins = (struct bin_params){.max_bins = (unsigned)json_integer_value(js_at(p, "bin_num")),
                                     .use_missing = missing,
                                     .zero_as_missing = missing && zero};

@@ -20,7 +20,7 @@ struct sbt_params {
     enum he_scheme scheme;
     int asked_key_bits, key_bits; /* paillier; asked below 2048 is raised */
     /* evaluation while training */
-    int64_t every; /* rounds; 0 = at the rounds listed */
+    int64_t every;           /* rounds; 0 = at the rounds listed */
     const json_t *at_rounds; /* list, or NULL */
     size_t early_rounds;
     bool first_metric_only;

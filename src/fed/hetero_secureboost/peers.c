@@ -9,7 +9,8 @@
 static int bits_of(size_t n) /* the least b with n <= 2^b */
 {
     int b = 0;
-    while (((size_t)1 << b) < n) b++;
+    while (((size_t)1 << b) < n)
+        b++;
     return b;
 }
 
@@ -31,12 +32,15 @@ static status read_features(struct ctx *cx, struct peers *p, struct peer *h)
     TRY(reader_u32(cx, &r, &h->n_columns));
     size_t nv = p->valid ? p->valid->n_rows : 0;
     if (n_rows != p->n_rows || n_valid != nv)
-        return FAIL(cx, ARG, "it has %llu training and %llu validation rows, here are %zu and %zu: run Intersection first",
-                    (unsigned long long)n_rows, (unsigned long long)n_valid, p->n_rows, nv);
+        return FAIL(
+            cx, ARG,
+            "it has %llu training and %llu validation rows, here are %zu and %zu: run Intersection first",
+            (unsigned long long)n_rows, (unsigned long long)n_valid, p->n_rows, nv);
     if (h->n_columns == 0) return FAIL(cx, ARG, "it has no feature columns");
     if (h->n_columns > SBT_FEATURES_MAX || h->n_columns > reader_left(&r))
         return FAIL(cx, PROTO, "%u columns", h->n_columns);
-    if (!(h->subsample_rate >= 0 && h->subsample_rate <= 1)) return FAIL(cx, PROTO, "rate %g", h->subsample_rate);
+    if (!(h->subsample_rate >= 0 && h->subsample_rate <= 1))
+        return FAIL(cx, PROTO, "rate %g", h->subsample_rate);
     h->use_missing = missing != 0;
     uint16_t *splits = NEW(cx, uint16_t, h->n_columns), *left_out = NEW(cx, uint16_t, h->n_columns);
     const char **name = NEW(cx, const char *, h->n_columns);
@@ -72,7 +76,10 @@ static status send_setup(struct ctx *cx, const struct peers *p, struct peer *h)
     return link_send(cx, &h->link, TAG_ORDER, &b);
 }
 
-static void arena_free_hook(void *a) { arena_free(a); }
+static void arena_free_hook(void *a)
+{
+    arena_free(a);
+}
 
 int sbt_value_bits(const struct sbt_params *p, size_t n_batch)
 {
@@ -80,15 +87,18 @@ int sbt_value_bits(const struct sbt_params *p, size_t n_batch)
     return most < SBT_VALUE_BITS ? most : SBT_VALUE_BITS;
 }
 
-int sbt_sum_bits(const struct sbt_params *p, size_t n_batch) { return sbt_value_bits(p, n_batch) + bits_of(n_batch) + 1; }
+int sbt_sum_bits(const struct sbt_params *p, size_t n_batch)
+{
+    return sbt_value_bits(p, n_batch) + bits_of(n_batch) + 1;
+}
 
 static status open_he(struct ctx *cx, struct peers *p)
 {
     const struct sbt_params *sp = p->params;
     int value = sbt_value_bits(sp, p->n_batch);
     if (value < SBT_VALUE_BITS_MIN)
-        return FAIL(cx, LIMIT, "%zu rows leave %d bits for a gradient with this scheme, want %d", p->n_batch, value,
-                    SBT_VALUE_BITS_MIN);
+        return FAIL(cx, LIMIT, "%zu rows leave %d bits for a gradient with this scheme, want %d", p->n_batch,
+                    value, SBT_VALUE_BITS_MIN);
     p->he_params = (struct he_params){.scheme = sp->scheme,
                                       .key_bits = sp->key_bits,
                                       .n_rows = p->n_batch,
@@ -98,8 +108,8 @@ static status open_he(struct ctx *cx, struct peers *p)
     return he_guest_new(cx, &p->he_params, &p->he);
 }
 
-status peers_open(struct ctx *cx, struct task *t, const struct sbt_params *params, size_t n_rows, size_t n_batch,
-                  const struct binned *valid, struct peers *out)
+status peers_open(struct ctx *cx, struct task *t, const struct sbt_params *params, size_t n_rows,
+                  size_t n_batch, const struct binned *valid, struct peers *out)
 {
     struct peers *p = out;
     *p = (struct peers){.params = params,
@@ -138,7 +148,8 @@ void peers_close(struct peers *p)
     p->he = NULL;
 }
 
-status peers_stop(struct ctx *cx, struct peers *p, size_t n_trees, unsigned dim, int best_iteration, bool converged)
+status peers_stop(struct ctx *cx, struct peers *p, size_t n_trees, unsigned dim, int best_iteration,
+                  bool converged)
 {
     CLEANUP(buf_free) struct buf b = {0};
     buf_u8(&b, SBT_STOP);
@@ -146,7 +157,8 @@ status peers_stop(struct ctx *cx, struct peers *p, size_t n_trees, unsigned dim,
     buf_u32(&b, dim);
     buf_u32(&b, (uint32_t)best_iteration);
     buf_u8(&b, converged);
-    for (size_t i = 0; i < p->n; i++) TRY(link_send(cx, &p->peer[i].link, TAG_ORDER, &b));
+    for (size_t i = 0; i < p->n; i++)
+        TRY(link_send(cx, &p->peer[i].link, TAG_ORDER, &b));
     return OK;
 }
 
@@ -180,7 +192,8 @@ static status send_tree(struct ctx *cx, const struct peers *p, struct peer *h, s
     if (sampled) {
         uint8_t *bits = buf_grow(&b, bits_bytes(p->n_rows));
         if (bits) memset(bits, 0, bits_bytes(p->n_rows));
-        for (size_t i = 0; bits && i < n; i++) bit_set(bits, rows[i]);
+        for (size_t i = 0; bits && i < n; i++)
+            bit_set(bits, rows[i]);
     }
     buf_put(&b, batch->p, batch->n);
     return link_send(cx, &h->link, TAG_ORDER, &b);
@@ -194,7 +207,8 @@ static status tree_begin(struct ctx *cx, void *self, size_t round, unsigned tree
     p->active = round >= p->params->complete_secure;
     p->scale = s;
     p->next_id = 1, p->first_id = 0, p->prev_first_id = 0;
-    for (size_t i = 0; i < p->valid_groups.n; i++) p->valid_leaf[i] = 0;
+    for (size_t i = 0; i < p->valid_groups.n; i++)
+        p->valid_leaf[i] = 0;
     TRY(groups_start(cx, &p->valid_groups, NULL, 0));
     arena_reset(p->level_mem[0]);
     arena_reset(p->level_mem[1]);
@@ -206,7 +220,8 @@ static status tree_begin(struct ctx *cx, void *self, size_t round, unsigned tree
     }
     if (!p->active) return OK;
     if (n != p->n_batch) return FAIL(cx, INTERNAL, "a tree of %zu rows, %zu were announced", n, p->n_batch);
-    for (size_t i = 0; i < n; i++) p->batch[2 * i] = gh[rows[i]].g, p->batch[2 * i + 1] = gh[rows[i]].h;
+    for (size_t i = 0; i < n; i++)
+        p->batch[2 * i] = gh[rows[i]].g, p->batch[2 * i + 1] = gh[rows[i]].h;
     CLEANUP(buf_free) struct buf batch = {0};
     TRY(he_guest_encrypt(cx, p->he, p->batch, &batch));
     TRY(buf_ok(cx, &batch));
@@ -234,7 +249,8 @@ static status level_begin(struct ctx *cx, void *self, const struct level *lv)
     p->summed = arena_alloc_n(mem, lv->n_nodes, sizeof(bool), 1);
     p->candidate = arena_alloc_n(mem, lv->n_nodes, sizeof(bool), 1);
     if (!p->summed || !p->candidate) return FAIL(cx, NOMEM, "a level of %zu nodes", lv->n_nodes);
-    for (size_t i = 0; i < lv->n_nodes; i++) p->candidate[i] = can_split(p, &lv->nodes[i]);
+    for (size_t i = 0; i < lv->n_nodes; i++)
+        p->candidate[i] = can_split(p, &lv->nodes[i]);
     for (size_t i = 0; i < lv->n_nodes; i++) {
         size_t sibling = lv->nodes[i].sibling < 0 ? i : i ^ 1;
         p->summed[i] = lv->nodes[i].build && (p->candidate[i] || p->candidate[sibling]);
@@ -264,7 +280,8 @@ static status recv_masks(struct ctx *cx, const struct peers *p, struct peer *h, 
     TRY(link_recv(cx, &h->link, TAG_MASK, &m));
     struct reader r = reader_of(m.p, m.n);
     size_t cuts = 0;
-    for (uint32_t f = 0; f < h->n_columns; f++) cuts += h->on[f] ? sbt_cuts(h->n_splits[f], h->use_missing) : 0;
+    for (uint32_t f = 0; f < h->n_columns; f++)
+        cuts += h->on[f] ? sbt_cuts(h->n_splits[f], h->use_missing) : 0;
     for (size_t i = 0; i < lv->n_nodes; i++) {
         if (!p->candidate[i]) continue;
         uint8_t *flag = arena_alloc_n(p->level_mem[lv->depth % 2], cuts + 1, 1, 1);
@@ -276,8 +293,8 @@ static status recv_masks(struct ctx *cx, const struct peers *p, struct peer *h, 
 }
 
 /* One column's sums as split_scan expects them; the bucket left out is what the others leave of the total. */
-static const int64_t *place_sums(const struct peer *h, uint32_t f, const struct split_total *total, const int64_t *sum,
-                                 struct gh *to)
+static const int64_t *place_sums(const struct peer *h, uint32_t f, const struct split_total *total,
+                                 const int64_t *sum, struct gh *to)
 {
     uint32_t n = sbt_buckets(h->n_splits[f], h->use_missing);
     struct gh rest = {total->g, total->h};
@@ -292,8 +309,8 @@ static const int64_t *place_sums(const struct peer *h, uint32_t f, const struct 
 }
 
 /* The sums of one node, decrypted and checked. */
-static status recv_sums(struct ctx *cx, struct peers *p, struct peer *h, struct arena *mem, const struct level_node *v,
-                        struct gh **out)
+static status recv_sums(struct ctx *cx, struct peers *p, struct peer *h, struct arena *mem,
+                        const struct level_node *v, struct gh **out)
 {
     struct arena_mark mark = arena_mark(cx->mem);
     struct bytes m;
@@ -314,14 +331,15 @@ static status recv_sums(struct ctx *cx, struct peers *p, struct peer *h, struct 
 }
 
 /* The sibling of a summed node: parent minus it. */
-static status subtract(struct ctx *cx, const struct peers *p, struct peer *h, struct arena *mem, const struct level *lv,
-                       size_t i)
+static status subtract(struct ctx *cx, const struct peers *p, struct peer *h, struct arena *mem,
+                       const struct level *lv, size_t i)
 {
     size_t sibling = i ^ 1, n = h->at[h->n_columns];
     const struct gh *parent = h->prev[lv->nodes[i].parent - p->prev_first_id], *mine = h->hist[i];
     struct gh *other = arena_alloc_n(mem, n, sizeof *other, 64);
     if (!other) return FAIL(cx, NOMEM, "%zu buckets", n);
-    for (size_t k = 0; k < n; k++) other[k] = (struct gh){parent[k].g - mine[k].g, parent[k].h - mine[k].h};
+    for (size_t k = 0; k < n; k++)
+        other[k] = (struct gh){parent[k].g - mine[k].g, parent[k].h - mine[k].h};
     h->hist[sibling] = other;
     return OK;
 }
@@ -339,8 +357,9 @@ static status recv_level(struct ctx *cx, struct peers *p, struct peer *h, const 
 }
 
 /* As split_scan, for the cuts that the host's mask admits. */
-static void scan_masked(const struct peers *p, const struct peer *h, int32_t party, const struct level_node *v,
-                        const struct gh *hist, const uint8_t *mask, struct split *best)
+static void scan_masked(const struct peers *p, const struct peer *h, int32_t party,
+                        const struct level_node *v, const struct gh *hist, const uint8_t *mask,
+                        struct split *best)
 {
     const struct gbdt_tree_params *tp = &p->params->train.tree;
     for (uint32_t f = 0; f < h->n_columns; f++) {
@@ -382,8 +401,8 @@ static status scan_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end,
         }
         for (uint32_t f = 0; f < h->n_columns; f++)
             if (h->on[f])
-                split_scan(&p->params->train.tree, p->scale, &v->total, party, f, hist + h->at[f], NULL, h->n_splits[f],
-                           h->use_missing, &j->best[k]);
+                split_scan(&p->params->train.tree, p->scale, &v->total, party, f, hist + h->at[f], NULL,
+                           h->n_splits[f], h->use_missing, &j->best[k]);
     }
     return OK;
 }
@@ -393,7 +412,8 @@ static status level_splits(struct ctx *cx, void *self, const struct level *lv, s
     struct peers *p = self;
     if (!p->active) return OK;
     for (size_t i = 0; i < p->n; i++)
-        if (p->peer[i].n_returned) TRY_PEER(cx, recv_level(cx, p, &p->peer[i], lv), "host %u", p->peer[i].link.who.id);
+        if (p->peer[i].n_returned)
+            TRY_PEER(cx, recv_level(cx, p, &p->peer[i], lv), "host %u", p->peer[i].link.who.id);
     return pool_for(cx, p->n * lv->n_nodes, 1, scan_chunk, &(struct scan_job){p, lv, best});
 }
 
@@ -416,8 +436,9 @@ static status send_chosen(struct ctx *cx, struct peer *h, int32_t party, const s
 }
 
 /* valid_left[i]: a flag per validation row of node i. */
-static status recv_left(struct ctx *cx, struct peers *p, struct peer *h, int32_t party, const struct level *lv,
-                        const struct split *chosen, uint8_t *go_left, uint8_t *const *valid_left)
+static status recv_left(struct ctx *cx, struct peers *p, struct peer *h, int32_t party,
+                        const struct level *lv, const struct split *chosen, uint8_t *go_left,
+                        uint8_t *const *valid_left)
 {
     struct bytes m;
     TRY(link_recv(cx, &h->link, TAG_LEFT, &m));
@@ -441,8 +462,9 @@ static void route_valid(const struct peers *p, size_t i, const struct split *s, 
     }
 }
 
-static status send_route(struct ctx *cx, const struct peers *p, struct peer *h, int32_t party, const struct level *lv,
-                         const struct split *chosen, const uint8_t *go_left, uint8_t *const *valid_left)
+static status send_route(struct ctx *cx, const struct peers *p, struct peer *h, int32_t party,
+                         const struct level *lv, const struct split *chosen, const uint8_t *go_left,
+                         uint8_t *const *valid_left)
 {
     CLEANUP(buf_free) struct buf b = {0};
     buf_u8(&b, SBT_ROUTE);
@@ -466,7 +488,8 @@ static status part_valid(struct ctx *cx, struct peers *p, const struct level *lv
         if (chosen[i].party < 0) continue;
         for (int side = 0; side < 2; side++, k++) {
             const struct span *v = &p->valid_groups.span[k];
-            for (size_t j = 0; j < v->n_all; j++) p->valid_leaf[p->valid_groups.rows[v->begin + j]] = p->next_id;
+            for (size_t j = 0; j < v->n_all; j++)
+                p->valid_leaf[p->valid_groups.rows[v->begin + j]] = p->next_id;
             p->next_id++;
         }
     }
@@ -492,14 +515,15 @@ static status level_route(struct ctx *cx, void *self, const struct level *lv, co
     if (!asked) return FAIL(cx, NOMEM, "%zu hosts", p->n);
     for (size_t k = 0; k < p->n; k++) {
         size_t n = 0;
-        for (size_t i = 0; i < lv->n_nodes; i++) n += chosen[i].party == (int32_t)k + 1;
+        for (size_t i = 0; i < lv->n_nodes; i++)
+            n += chosen[i].party == (int32_t)k + 1;
         asked[k] = n > 0;
         if (n) TRY(send_chosen(cx, &p->peer[k], (int32_t)k + 1, lv, chosen, n));
     }
     for (size_t k = 0; k < p->n; k++)
         if (asked[k])
-            TRY_PEER(cx, recv_left(cx, p, &p->peer[k], (int32_t)k + 1, lv, chosen, go_left, valid_left), "host %u",
-                     p->peer[k].link.who.id);
+            TRY_PEER(cx, recv_left(cx, p, &p->peer[k], (int32_t)k + 1, lv, chosen, go_left, valid_left),
+                     "host %u", p->peer[k].link.who.id);
     if (n_split && lv->depth + 1 < p->params->train.tree.max_depth)
         for (size_t k = 0; k < p->n; k++)
             if (p->peer[k].n_returned)
@@ -519,8 +543,10 @@ static status tree_end(struct ctx *cx, void *self, size_t round, unsigned tree, 
     buf_u32(&b, (uint32_t)round);
     buf_u32(&b, tree);
     buf_u32(&b, (uint32_t)t->n_nodes);
-    for (size_t i = 0; i < t->n_nodes; i++) buf_u8(&b, t->nodes[i].is_leaf ? SBT_OWNER_LEAF : (uint8_t)t->nodes[i].party);
-    for (size_t i = 0; i < p->n; i++) TRY(link_send(cx, &p->peer[i].link, TAG_ORDER, &b));
+    for (size_t i = 0; i < t->n_nodes; i++)
+        buf_u8(&b, t->nodes[i].is_leaf ? SBT_OWNER_LEAF : (uint8_t)t->nodes[i].party);
+    for (size_t i = 0; i < p->n; i++)
+        TRY(link_send(cx, &p->peer[i].link, TAG_ORDER, &b));
     return OK;
 }
 

@@ -29,18 +29,19 @@ struct peers {
     struct he_guest *he; /* secret; freed by peers_close */
     struct he_params he_params;
     struct he_info he_info;
-    size_t n_rows, n_batch;   /* rows; rows that train a tree */
+    size_t n_rows, n_batch;     /* rows; rows that train a tree */
     const struct binned *valid; /* own columns of the validation rows; NULL: none */
     uint64_t seed;
     /* the tree */
-    bool active;              /* false in rounds that are the guest's alone */
+    bool active; /* false in rounds that are the guest's alone */
     struct fixed_scale scale;
     struct groups valid_groups;
     int32_t *valid_leaf;
-    int32_t next_id, first_id, prev_first_id; /* node ids: next free, of the level's first node, of the level before's */
+    int32_t next_id, first_id,
+        prev_first_id;          /* node ids: next free, of the level's first node, of the level before's */
     struct arena *level_mem[2]; /* histograms of even and odd levels */
-    bool *summed, *candidate; /* per node of the level */
-    int64_t *batch;           /* n_batch x 2 */
+    bool *summed, *candidate;   /* per node of the level */
+    int64_t *batch;             /* n_batch x 2 */
 };
 /* Meets the hosts: their columns, keys, setup. n_batch: rows that train a tree. Memory in cx->mem. ARG: a host without
  * columns or with other rows; PROTO. Hold with CLEANUP(peers_close). */
@@ -55,4 +56,5 @@ int sbt_sum_bits(const struct sbt_params *p, size_t n_batch);
 /* The callbacks; self is p. */
 struct gbdt_peers peers_callbacks(struct peers *p);
 /* Tells the hosts that training is over and how many trees to keep. */
-status peers_stop(struct ctx *cx, struct peers *p, size_t n_trees, unsigned dim, int best_iteration, bool converged);
+status peers_stop(struct ctx *cx, struct peers *p, size_t n_trees, unsigned dim, int best_iteration,
+                  bool converged);

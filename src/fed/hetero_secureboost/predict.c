@@ -20,7 +20,8 @@ struct own {
     double **x;                /* values of the block */
 };
 
-static status own_open(struct ctx *cx, const struct sbt_model *m, const struct table *t, size_t block, struct own *o)
+static status own_open(struct ctx *cx, const struct sbt_model *m, const struct table *t, size_t block,
+                       struct own *o)
 {
     *o = (struct own){.m = m,
                       .t = t,
@@ -51,7 +52,8 @@ static status own_read(struct ctx *cx, struct own *o, size_t begin, size_t end)
         if (o->m->use_missing) continue;
         for (size_t i = 0; i < end - begin; i++)
             if (isnan(o->x[f][i]))
-                return FAIL(cx, ARG, "column %s, row %zu is missing, but the model was trained without use_missing",
+                return FAIL(cx, ARG,
+                            "column %s, row %zu is missing, but the model was trained without use_missing",
                             o->m->column[f], begin + i + 1);
     }
     return OK;
@@ -82,12 +84,13 @@ struct walk {
     size_t n_hosts, n; /* rows of this block */
     int32_t *at;       /* n_trees x block: node of each row */
     size_t block;
-    struct buf *ask;   /* n_trees x n_hosts: queries of one tree to one host */
-    uint32_t *n_ask;   /* the same: how many */
+    struct buf *ask; /* n_trees x n_hosts: queries of one tree to one host */
+    uint32_t *n_ask; /* the same: how many */
 };
 
 /* Queries of one node: tree, node, rows as a list or as bits. */
-static void put_query(struct buf *b, uint32_t tree, uint32_t node, const uint32_t *rows, uint32_t n, size_t n_rows)
+static void put_query(struct buf *b, uint32_t tree, uint32_t node, const uint32_t *rows, uint32_t n,
+                      size_t n_rows)
 {
     bool list = (size_t)n * 32 < n_rows;
     buf_u32(b, tree);
@@ -95,13 +98,15 @@ static void put_query(struct buf *b, uint32_t tree, uint32_t node, const uint32_
     buf_u8(b, list ? FORM_LIST : FORM_BITS);
     buf_u32(b, n);
     if (list) {
-        for (uint32_t i = 0; i < n; i++) buf_u32(b, rows[i]);
+        for (uint32_t i = 0; i < n; i++)
+            buf_u32(b, rows[i]);
         return;
     }
     uint8_t *bits = buf_grow(b, bits_bytes(n_rows));
     if (!bits) return;
     memset(bits, 0, bits_bytes(n_rows));
-    for (uint32_t i = 0; i < n; i++) bit_set(bits, rows[i]);
+    for (uint32_t i = 0; i < n; i++)
+        bit_set(bits, rows[i]);
 }
 
 static status advance_tree(struct ctx *cx, struct walk *w, size_t tree)
@@ -112,11 +117,13 @@ static status advance_tree(struct ctx *cx, struct walk *w, size_t tree)
     if (!count) return FAIL(cx, NOMEM, "%zu nodes", t->n_nodes);
     for (size_t i = 0; i < w->n; i++) {
         const struct tree_node *v = &t->nodes[at[i]];
-        while (!v->is_leaf && v->party == 0) v = &t->nodes[goes_left(&w->own, v, i) ? v->left : v->right];
+        while (!v->is_leaf && v->party == 0)
+            v = &t->nodes[goes_left(&w->own, v, i) ? v->left : v->right];
         at[i] = v->id;
         if (!v->is_leaf) count[v->id + 1]++;
     }
-    for (size_t i = 0; i < t->n_nodes; i++) count[i + 1] += count[i];
+    for (size_t i = 0; i < t->n_nodes; i++)
+        count[i + 1] += count[i];
     uint32_t *rows = NEW(cx, uint32_t, (size_t)count[t->n_nodes] + 1), *next = NEW(cx, uint32_t, t->n_nodes);
     if (!rows || !next) return FAIL(cx, NOMEM, "%u rows", count[t->n_nodes]);
     memcpy(next, count, t->n_nodes * sizeof *next);
@@ -179,7 +186,8 @@ static status send_ask(struct ctx *cx, struct walk *w, size_t h, size_t begin, u
 {
     CLEANUP(buf_free) struct buf b = {0};
     *n_queries = 0;
-    for (size_t t = 0; t < w->m->n_trees; t++) *n_queries += w->n_ask[t * w->n_hosts + h];
+    for (size_t t = 0; t < w->m->n_trees; t++)
+        *n_queries += w->n_ask[t * w->n_hosts + h];
     if (*n_queries == 0) return OK;
     buf_u32(&b, *n_queries);
     buf_u64(&b, begin);
@@ -203,7 +211,8 @@ static status recv_answer(struct ctx *cx, struct walk *w, size_t h)
         for (uint32_t i = 0; i < w->n_ask[t * w->n_hosts + h]; i++)
             TRY(apply_query(cx, w, &q, &bit, m.p, m.n * 8));
     }
-    if (m.n != bits_bytes(bit)) return FAIL(cx, PROTO, "an answer of %zu bytes, want %zu", m.n, bits_bytes(bit));
+    if (m.n != bits_bytes(bit))
+        return FAIL(cx, PROTO, "an answer of %zu bytes, want %zu", m.n, bits_bytes(bit));
     return OK;
 }
 
@@ -235,7 +244,8 @@ static void add_scores(const struct walk *w, size_t begin, double *score)
     const struct sbt_model *m = w->m;
     for (size_t i = 0; i < w->n; i++) {
         double *s = score + (begin + i) * m->dim;
-        for (unsigned k = 0; k < m->dim; k++) s[k] = m->init[k];
+        for (unsigned k = 0; k < m->dim; k++)
+            s[k] = m->init[k];
         for (size_t t = 0; t < m->n_trees; t++)
             s[t % m->dim] += m->learning_rate * m->trees[t].nodes[w->at[t * w->block + i]].weight;
     }
@@ -243,10 +253,12 @@ static void add_scores(const struct walk *w, size_t begin, double *score)
 
 static void free_asks(struct walk *w)
 {
-    for (size_t i = 0; w->ask && i < w->m->n_trees * w->n_hosts; i++) buf_free(&w->ask[i]);
+    for (size_t i = 0; w->ask && i < w->m->n_trees * w->n_hosts; i++)
+        buf_free(&w->ask[i]);
 }
 
-status sbt_walk_guest(struct ctx *cx, const struct sbt_model *m, const struct table *t, struct link *hosts, double *score)
+status sbt_walk_guest(struct ctx *cx, const struct sbt_model *m, const struct table *t, struct link *hosts,
+                      double *score)
 {
     CLEANUP(free_asks) struct walk w = {.m = m, .hosts = hosts, .n_hosts = m->n_sites - 1};
     w.block = block_rows(m, t->n_rows);
@@ -261,13 +273,15 @@ status sbt_walk_guest(struct ctx *cx, const struct sbt_model *m, const struct ta
     buf_u64(&hello, t->n_rows);
     buf_u32(&hello, (uint32_t)m->n_trees);
     buf_u32(&end, 0);
-    for (size_t h = 0; h < w.n_hosts; h++) TRY(link_send(cx, &hosts[h], TAG_WALK, &hello));
+    for (size_t h = 0; h < w.n_hosts; h++)
+        TRY(link_send(cx, &hosts[h], TAG_WALK, &hello));
     for (size_t at = 0; at < t->n_rows; at += w.block) {
         size_t to = at + w.block < t->n_rows ? at + w.block : t->n_rows;
         TRY(walk_block(cx, &w, at, to));
         add_scores(&w, at, score);
     }
-    for (size_t h = 0; h < w.n_hosts; h++) TRY(link_send(cx, &hosts[h], TAG_ASK, &end));
+    for (size_t h = 0; h < w.n_hosts; h++)
+        TRY(link_send(cx, &hosts[h], TAG_ASK, &end));
     return OK;
 }
 
@@ -336,7 +350,8 @@ static status answer(struct ctx *cx, struct answerer *a, struct link *guest, boo
         a->begin = (size_t)begin, a->n = n, a->ready = true;
         TRY(own_read(cx, &a->own, a->begin, a->begin + n));
     }
-    for (uint32_t i = 0; i < n_queries; i++) TRY(answer_query(cx, a, &q, &flags));
+    for (uint32_t i = 0; i < n_queries; i++)
+        TRY(answer_query(cx, a, &q, &flags));
     TRY(reader_end(cx, &q));
     TRY(buf_ok(cx, &flags));
     bits_put(&b, flags.p, flags.n);
@@ -357,11 +372,11 @@ status sbt_walk_host(struct ctx *cx, const struct sbt_model *m, const struct tab
     TRY_PEER(cx, reader_end(cx, &r), TAG_WALK);
     if (version != SBT_VERSION) return FAIL(cx, PROTO, "protocol version %u, want %u", version, SBT_VERSION);
     if (n_rows != t->n_rows)
-        return FAIL(cx, ARG, "the guest has %llu rows, here are %zu: run Intersection first", (unsigned long long)n_rows,
-                    t->n_rows);
+        return FAIL(cx, ARG, "the guest has %llu rows, here are %zu: run Intersection first",
+                    (unsigned long long)n_rows, t->n_rows);
     if (n_trees != m->n_trees)
-        return FAIL(cx, ARG, "the guest's model has %u trees, this host's %zu: not two halves of one model", n_trees,
-                    m->n_trees);
+        return FAIL(cx, ARG, "the guest's model has %u trees, this host's %zu: not two halves of one model",
+                    n_trees, m->n_trees);
     struct answerer a = {.block = block_rows(m, t->n_rows)};
     TRY(own_open(cx, m, t, a.block + 1, &a.own));
     for (bool done = false; !done;) {

@@ -35,7 +35,7 @@
 #include "fed/component.h"
 #include "learn/gbdt.h"
 
-#define SBT_VERSION 1
+#define SBT_VERSION      1
 #define SBT_FEATURES_MAX 1000000u
 #define SBT_NAME_MAX     512u
 
@@ -62,20 +62,29 @@ status link_send(struct ctx *cx, struct link *l, const char *tag, const struct b
 status link_recv(struct ctx *cx, struct link *l, const char *tag, struct bytes *out);
 
 /* As TRY_IN, for bytes of another party: what does not parse is a violation of the protocol. */
-#define TRY_PEER(cx, expr, ...)                                                                                   \
-    do {                                                                                                          \
-        status st_ = (expr);                                                                                      \
-        if (st_.code) {                                                                                           \
-            err_prefix((cx), __VA_ARGS__);                                                                        \
-            if (st_.code == ERR_FORMAT) st_.code = (cx)->err.code = ERR_PROTO;                                    \
-            return st_;                                                                                           \
-        }                                                                                                         \
+#define TRY_PEER(cx, expr, ...)                                                                              \
+    do {                                                                                                     \
+        status st_ = (expr);                                                                                 \
+        if (st_.code) {                                                                                      \
+            err_prefix((cx), __VA_ARGS__);                                                                   \
+            if (st_.code == ERR_FORMAT) st_.code = (cx)->err.code = ERR_PROTO;                               \
+            return st_;                                                                                      \
+        }                                                                                                    \
     } while (0)
 
 /* Bit i is bit i % 8 of byte i / 8. */
-static inline size_t bits_bytes(size_t n) { return n / 8 + (n % 8 != 0); }
-static inline bool bit_get(const uint8_t *p, size_t i) { return p[i >> 3] >> (i & 7) & 1; }
-static inline void bit_set(uint8_t *p, size_t i) { p[i >> 3] = (uint8_t)(p[i >> 3] | 1u << (i & 7)); }
+static inline size_t bits_bytes(size_t n)
+{
+    return n / 8 + (n % 8 != 0);
+}
+static inline bool bit_get(const uint8_t *p, size_t i)
+{
+    return p[i >> 3] >> (i & 7) & 1;
+}
+static inline void bit_set(uint8_t *p, size_t i)
+{
+    p[i >> 3] = (uint8_t)(p[i >> 3] | 1u << (i & 7));
+}
 /* n flags (0 or 1) as bits, appended. */
 void bits_put(struct buf *b, const uint8_t *flag, size_t n);
 /* The next n bits of r as flags. FORMAT when short, or when the unused bits of the last byte are not 0. */
@@ -108,7 +117,7 @@ struct groups {
     uint32_t *rows, *next; /* n each */
     struct span *span;     /* nodes of the level */
     size_t n_nodes, n;
-    struct arena *mem;     /* of the spans: rewound per tree by groups_start */
+    struct arena *mem; /* of the spans: rewound per tree by groups_start */
 };
 status groups_new(struct ctx *cx, size_t n, struct groups *out); /* mem is freed with cx->mem */
 /* One node with all rows; order: rows that train, then the others (NULL: all train). */

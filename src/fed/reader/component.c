@@ -10,29 +10,36 @@ static const struct param params[] = {
     {"table.name", PARAM_STR, true, "null", NULL, 0, 0, PARAM_BUILT, "name of a table of this site's store"},
     {"table.namespace", PARAM_STR, true, "null", NULL, 0, 0, PARAM_BUILT, "its namespace"},
     {"table.job_id", PARAM_STR, true, "null", NULL, 0, 0, PARAM_UNBUILT, "name a stored table instead"},
-    {"table.component_name", PARAM_STR, true, "null", NULL, 0, 0, PARAM_UNBUILT, "name a stored table instead"},
+    {"table.component_name", PARAM_STR, true, "null", NULL, 0, 0, PARAM_UNBUILT,
+     "name a stored table instead"},
     {"table.data_name", PARAM_STR, true, "null", NULL, 0, 0, PARAM_UNBUILT, "name a stored table instead"},
 };
 
 static status check(struct ctx *cx, const json_t *p)
 {
     if (!json_is_string(js_at(p, "table.name")) || !json_is_string(js_at(p, "table.namespace")))
-        return FAIL(cx, ARG, "parameter table is incomplete, want {\"name\": ..., \"namespace\": ...} of a stored table");
+        return FAIL(
+            cx, ARG,
+            "parameter table is incomplete, want {\"name\": ..., \"namespace\": ...} of a stored table");
     return OK;
 }
 
 /* guest_9999_x3 for the fourth feature, guest_9999_y for the label; other kinds keep what they have. */
-static status name_columns(struct ctx *cx, const struct task *t, const struct table *in, struct column_spec **out)
+static status name_columns(struct ctx *cx, const struct task *t, const struct table *in,
+                           struct column_spec **out)
 {
     struct column_spec *s = NEW(cx, struct column_spec, in->n_cols + 1);
     if (!s) return FAIL(cx, NOMEM, "%zu columns", in->n_cols);
     size_t n_features = 0;
     for (size_t j = 0; j < in->n_cols; j++) {
         const struct column *c = &in->cols[j];
-        const char *prefix = arena_printf(cx->mem, "%s_%u", role_name(t->me.role), t->me.id), *name = c->anonymous;
-        if (c->kind == KIND_FEATURE) name = arena_printf(cx->mem, "%s_x%zu", prefix ? prefix : "", n_features++);
+        const char *prefix = arena_printf(cx->mem, "%s_%u", role_name(t->me.role), t->me.id),
+                   *name = c->anonymous;
+        if (c->kind == KIND_FEATURE)
+            name = arena_printf(cx->mem, "%s_x%zu", prefix ? prefix : "", n_features++);
         if (c->kind == KIND_LABEL) name = arena_printf(cx->mem, "%s_y", prefix ? prefix : "");
-        if (!prefix || (!name && c->kind <= KIND_LABEL)) return FAIL(cx, NOMEM, "%zu column names", in->n_cols);
+        if (!prefix || (!name && c->kind <= KIND_LABEL))
+            return FAIL(cx, NOMEM, "%zu column names", in->n_cols);
         s[j] = (struct column_spec){.name = c->name, .anonymous = name, .type = c->type, .kind = c->kind};
     }
     *out = s;
@@ -51,7 +58,8 @@ static status first_values(struct ctx *cx, const struct table *in, const struct 
         if (!cell) return FAIL(cx, NOMEM, "a preview");
         struct bytes v = table_cell(in, c, i, cell, 64);
         bool old = false;
-        for (size_t k = 0; k < n_seen; k++) old = old || (seen[k].n == v.n && (!v.n || !memcmp(seen[k].p, v.p, v.n)));
+        for (size_t k = 0; k < n_seen; k++)
+            old = old || (seen[k].n == v.n && (!v.n || !memcmp(seen[k].p, v.p, v.n)));
         if (old) continue;
         if (n_seen) buf_u8(&all, ',');
         buf_put(&all, v.p, v.n);
@@ -66,11 +74,15 @@ static status first_values(struct ctx *cx, const struct table *in, const struct 
 static const char *kind_name(enum col_kind k)
 {
     switch (k) {
-    case KIND_LABEL: return "label";
-    case KIND_MATCH_ID: return "match_id";
-    case KIND_WEIGHT: return "weight";
+    case KIND_LABEL:
+        return "label";
+    case KIND_MATCH_ID:
+        return "match_id";
+    case KIND_WEIGHT:
+        return "weight";
     case KIND_FEATURE:
-    case KIND_PREDICTION: break;
+    case KIND_PREDICTION:
+        break;
     }
     return "feature";
 }
@@ -90,10 +102,11 @@ static status report(struct ctx *cx, struct task *t, const struct table *in, con
             return FAIL(cx, NOMEM, "data_info");
     }
     CLEANUP(json_decrefp)
-    json_t *meta = json_pack("{s:s,s:s,s:s,s:s,s:O,s:O,s:O,s:i,s:s,s:I}", "metric_type", "data_info", "name", "reader",
-                             "table_name", task_str(t, "table.name"), "namespace", task_str(t, "table.namespace"),
-                             "table_info", values, "anonymous_info", anonymous, "attribute_info", kinds, "partitions", 1,
-                             "storage_engine", "STANDALONE", "count", (json_int_t)in->n_rows);
+    json_t *meta =
+        json_pack("{s:s,s:s,s:s,s:s,s:O,s:O,s:O,s:i,s:s,s:I}", "metric_type", "data_info", "name", "reader",
+                  "table_name", task_str(t, "table.name"), "namespace", task_str(t, "table.namespace"),
+                  "table_info", values, "anonymous_info", anonymous, "attribute_info", kinds, "partitions", 1,
+                  "storage_engine", "STANDALONE", "count", (json_int_t)in->n_rows);
     if (!meta) return FAIL(cx, NOMEM, "data_info");
     return task_metric(cx, t, "reader_namespace", "reader_name", meta, none);
 }
@@ -102,13 +115,14 @@ static status run(struct ctx *cx, struct task *t)
 {
     const struct table *in = task_input(t, "table");
     if (!in)
-        return FAIL(cx, NOTFOUND, "table %s/%s is not among this site's tables", task_str(t, "table.namespace"),
-                    task_str(t, "table.name"));
+        return FAIL(cx, NOTFOUND, "table %s/%s is not among this site's tables",
+                    task_str(t, "table.namespace"), task_str(t, "table.name"));
     struct column_spec *cols;
     TRY(name_columns(cx, t, in, &cols));
     uint32_t *rows = NEW(cx, uint32_t, in->n_rows + 1);
     if (!rows) return FAIL(cx, NOMEM, "%zu row numbers", in->n_rows);
-    for (size_t i = 0; i < in->n_rows; i++) rows[i] = (uint32_t)i;
+    for (size_t i = 0; i < in->n_rows; i++)
+        rows[i] = (uint32_t)i;
     const char *path;
     TRY(task_output_path(cx, t, 0, &path));
     TRY(table_derive(cx, path, in, rows, in->n_rows, cols, in->meta));

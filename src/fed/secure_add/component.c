@@ -17,7 +17,8 @@
 static const struct param params[] = {
     {"seed", PARAM_INT, true, "null", NULL, 0, 0, PARAM_BUILT,
      "accepted; shares are drawn from the kernel's randomness, never from a seed"},
-    {"partition", PARAM_INT, false, "1", NULL, 1, 10000, PARAM_BUILT, "accepted; work is split by the thread pool"},
+    {"partition", PARAM_INT, false, "1", NULL, 1, 10000, PARAM_BUILT,
+     "accepted; work is split by the thread pool"},
     {"data_num", PARAM_INT, false, "1000", NULL, 1, ROWS_MAX, PARAM_BUILT, "numbers that each party adds"},
 };
 
@@ -28,12 +29,14 @@ static status exchange(struct ctx *cx, struct task *t, struct party peer, size_t
     if (!away) return FAIL(cx, NOMEM, "%zu shares", n);
     TRY(rand_bytes(cx, away, n * sizeof *away));
     *sum = 0;
-    for (size_t i = 0; i < n; i++) *sum += (UINT64_C(1) << FRAC_BITS) - away[i];
+    for (size_t i = 0; i < n; i++)
+        *sum += (UINT64_C(1) << FRAC_BITS) - away[i];
     TRY(channel_send(cx, t->channel, peer, "add.share", away, n * sizeof *away));
     struct bytes theirs;
     TRY(channel_recv(cx, t->channel, peer, "add.share", &theirs));
     if (theirs.n != n * sizeof *away)
-        return FAIL(cx, ARG, "data_num differs: %zu here, %zu at the other party", n, theirs.n / sizeof *away);
+        return FAIL(cx, ARG, "data_num differs: %zu here, %zu at the other party", n,
+                    theirs.n / sizeof *away);
     struct reader r = reader_of(theirs.p, theirs.n);
     for (size_t i = 0; i < n; i++) {
         uint64_t x;
@@ -61,7 +64,8 @@ static status run_guest(struct ctx *cx, struct task *t)
     double total = ldexp((double)(int64_t)(mine + theirs), -FRAC_BITS);
     if (!(fabs(total - 2.0 * (double)n) < 1e-6))
         return FAIL(cx, INTERNAL, "secure sum is %.10g, want %zu", total, 2 * n);
-    log_info(cx, arena_printf(cx->mem, "secure_add_guest: success to calculate secure_sum, it is %.1f", total));
+    log_info(cx,
+             arena_printf(cx->mem, "secure_add_guest: success to calculate secure_sum, it is %.1f", total));
     return OK;
 }
 
@@ -81,7 +85,8 @@ static status run_host(struct ctx *cx, struct task *t)
 extern const struct component component_secure_add;
 const struct component component_secure_add = {
     .module = "SecureAddExample",
-    .text = "A toy job: two parties add secret-shared vectors, to show that two sites reach each other and agree.",
+    .text = "A toy job: two parties add secret-shared vectors, to show that two sites reach each other and "
+            "agree.",
     .params = params,
     .n_params = LEN(params),
     .run = {[ROLE_GUEST] = run_guest, [ROLE_HOST] = run_host},

@@ -20,8 +20,7 @@ int cmd_fail(struct ctx *cx, bool json)
     CLEANUP(json_decrefp)
     json_t *j = json_pack("{s:{s:s,s:o}}", "error", "code", err_name(why.code), "message",
                           message ? message : json_string(err_text(why.code)));
-    char *text = json_dumps(j, JSON_COMPACT);
-    if (text) puts(text);
-    free(text);
+    const char *text;
+    if (js_text(cx, j, &text).code == ERR_OK) puts(text);
     return err_exit(why.code);
 }

@@ -134,10 +134,9 @@ static void print_show(struct ctx *cx, const struct model_info *m, const json_t 
         json_object_foreach(of, buffer, v)
         {
             if (!json_is_object(v)) continue;
-            char *text = json_dumps(v, JSON_COMPACT);
-            printf("    %s: %.400s%s\n", buffer, text ? text : "",
-                   text && strlen(text) > 400 ? " ... (--json shows all)" : "");
-            free(text);
+            const char *text;
+            if (js_text(cx, v, &text).code) continue;
+            printf("    %s: %.400s%s\n", buffer, text, strlen(text) > 400 ? " ... (--json shows all)" : "");
         }
     }
 }

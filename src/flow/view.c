@@ -28,7 +28,8 @@ static void add_scheme(json_t *task, const char *summary)
     json_error_t e;
     if (!*summary) return;
     CLEANUP(json_decrefp) json_t *s = json_loads(summary, 0, &e);
-    json_t *scheme = json_object_get(s, "scheme"), *bits = json_object_get(s, "security_bits");
+    json_t *encrypt = json_object_get(s, "encrypt");
+    json_t *scheme = json_object_get(encrypt, "method"), *bits = json_object_get(encrypt, "security_bits");
     if (scheme) json_object_set(task, "scheme", scheme);
     if (bits) json_object_set(task, "security_bits", bits);
 }

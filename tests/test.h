@@ -116,10 +116,9 @@ static inline int test_main(const struct test *tests, size_t n, int argc, char *
     return good && wanted ? 0 : 1;
 }
 
-#define T(fn)                                                                                                \
-    {                                                                                                        \
-#fn, fn                                                                                              \
-    }
+/* clang-format off */
+#define T(fn) {#fn, fn}
+/* clang-format on */
 #define TEST_MAIN(...)                                                                                       \
     struct test_state test_state;                                                                            \
     int main(int argc, char **argv)                                                                          \

@@ -59,20 +59,19 @@ status reader_bytes(struct ctx *cx, struct reader *r, size_t n, const uint8_t **
 status reader_blob(struct ctx *cx, struct reader *r, size_t max, struct bytes *out)
 {
     struct reader at = *r; /* r stays where it is on failure */
-    const uint8_t *p = NULL;
     uint32_t n = 0;
     TRY(reader_u32(cx, &at, &n));
     if (n > max) return FAIL(cx, LIMIT, "%u bytes, at most %zu", n, max);
-    TRY(reader_bytes(cx, &at, n, &p));
-    *out = (struct bytes){p, n};
-    *r = at;
+    if (reader_left(&at) < n) return FAIL(cx, FORMAT, "%zu bytes left, want %u", reader_left(&at), n);
+    *out = (struct bytes){at.p, n};
+    r->p = at.p + n;
     return OK;
 }
 
 status reader_str(struct ctx *cx, struct reader *r, size_t max, const char **out)
 {
     struct reader at = *r;
-    struct bytes b;
+    struct bytes b = {r->p, 0};
     TRY(reader_blob(cx, &at, max, &b));
     for (size_t i = 0; i < b.n;) {
         size_t k = utf8_sequence(b.p + i, b.n - i);

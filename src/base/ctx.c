@@ -61,10 +61,11 @@ static void make_utf8(char *msg, bool was_cut)
 static void put_msg(struct err *err, const char *text, const char *rest)
 {
     char msg[sizeof err->msg];
-    size_t n = strnlen(text, sizeof msg - 1), m = strlen(rest);
-    bool was_cut = n + m >= sizeof msg;
+    size_t n = strlen(text), m = strlen(rest), max = sizeof msg - 1;
+    bool was_cut = n + m > max;
+    if (n > max) n = max;
+    if (m > max - n) m = max - n;
     memcpy(msg, text, n);
-    if (n + m >= sizeof msg) m = sizeof msg - 1 - n;
     memcpy(msg + n, rest, m);
     msg[n + m] = 0;
     make_utf8(msg, was_cut);

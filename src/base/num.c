@@ -161,7 +161,7 @@ static size_t layout(const char *d, size_t n, int point, char *out)
             return (size_t)(p - out) + n;
         }
         for (int i = 0; i < point; i++)
-            *p++ = (size_t)i < n ? d[i] : '0';
+            *p++ = (char)((size_t)i < n ? d[i] : '0');
         *p++ = '.';
         if (n <= (size_t)point) *p++ = '0';
         for (size_t i = (size_t)point; i < n; i++)
@@ -183,21 +183,51 @@ static size_t layout(const char *d, size_t n, int point, char *out)
     return (size_t)(p - out);
 }
 
-/* x > 0. Are there digits m < 10^15 and k with x = m / 10^k, rounded? Then no other text of 15 digits gives x, and the
- * first k finds the shortest. */
-static bool few_digits(double x, char *d, size_t *n, int *point)
+static size_t put_digits(uint64_t m, char *d)
 {
-    for (int k = 0; k < 20; k++) {
-        double m = nearbyint(x * ten[k]);
+    char text[24];
+    size_t i = sizeof text, n;
+    for (; m; m /= 10)
+        text[--i] = (char)('0' + m % 10);
+    n = sizeof text - i;
+    memcpy(d, text + i, n);
+    return n;
+}
+
+/* x in [1e-4, 1e16). Are there digits m < 10^15 and k with x = m / 10^k, rounded? Then no other text of 15 digits gives
+ * x, and the first k finds the shortest. If not, *k is the first that has 16 digits before the point. */
+static bool few_digits(double x, char *d, size_t *n, int *point, int *k)
+{
+    for (*k = 0;; ++*k) {
+        double m = nearbyint(x * ten[*k]);
         if (m >= 1e15) return false;
-        if (m / ten[k] != x) continue;
-        char text[24];
-        size_t len = (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)m);
-        *point = (int)len - k;
-        while (text[len - 1] == '0')
-            len--;
-        memcpy(d, text, len);
-        *n = len;
+        if (m / ten[*k] != x) continue;
+        *n = put_digits((uint64_t)m, d);
+        *point = (int)*n - *k;
+        return true;
+    }
+}
+
+/* 16 digits if they will do, or else 17, for x = mantissa * 2^-s in [1e-4, 1e16) without rounding anywhere: the product
+ * of 53 bits and 10^20 fits. false: not ours. */
+static bool many_digits(double x, int k, char *d, size_t *n, int *point)
+{
+    int e;
+    uint64_t mantissa = (uint64_t)(frexp(x, &e) * 0x1p53);
+    int s = 53 - e;
+    if (s <= 0 || s > 120 || (mantissa & (mantissa - 1)) == 0) return false;
+    unsigned __int128 power = (unsigned __int128)(uint64_t)ten[k];
+    for (int digits = 16; digits <= 17; digits++, k++, power *= 10) {
+        unsigned __int128 v = mantissa * power, half = (unsigned __int128)1 << (s - 1);
+        uint64_t m = (uint64_t)(v >> s);
+        unsigned __int128 rest = v - ((unsigned __int128)m << s);
+        bool up = rest > half || (rest == half && m % 2);
+        m += up;
+        if (m < (uint64_t)ten[digits - 1] || m >= (uint64_t)ten[digits]) return false;
+        unsigned __int128 off = up ? 2 * half - rest : rest; /* from m / 10^k to x, in 2^-s / 10^k */
+        if (digits == 16 && (2 * off > power || (2 * off == power && mantissa % 2))) continue;
+        *n = put_digits(m, d);
+        *point = digits - k;
         return true;
     }
     return false;
@@ -252,20 +282,21 @@ static void shortest(double x, char *d, size_t *n, int *point)
     }
     if (digits == 17) some_digits(x, 17, d, point);
     *n = (size_t)digits;
-    while (d[*n - 1] == '0')
-        --*n;
 }
 
 size_t num_format_f64(double x, char *buf)
 {
-    char d[32];
+    char d[32] = "0";
     size_t n = 1, at = 0;
-    int point = 1;
+    int point = 1, k;
     if (isnan(x)) return memcpy(buf, "nan", 4), 3;
     if (signbit(x)) buf[at++] = '-', x = -x;
     if (isinf(x)) return memcpy(buf + at, "inf", 4), at + 3;
-    d[0] = '0';
-    if (x != 0 && !few_digits(x, d, &n, &point)) shortest(x, d, &n, &point);
+    bool usual =
+        x >= 1e-4 && x < 1e16 && (few_digits(x, d, &n, &point, &k) || many_digits(x, k, d, &n, &point));
+    if (x != 0 && !usual) shortest(x, d, &n, &point);
+    while (n > 1 && d[n - 1] == '0')
+        n--;
     at += layout(d, n, point, buf + at);
     buf[at] = 0;
     return at;

@@ -7,7 +7,6 @@
  * always run, whatever the number of threads. */
 #include "base/pool.h"
 #include "base/arena.h"
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -16,19 +15,15 @@
 
 enum { THREADS_MAX = 1024, STACK_BYTES = 4 << 20 };
 
-struct scratch {
-    struct scratch *next;
-    struct arena *mem;
-};
-
 struct pool {
     pthread_mutex_t lock;
-    pthread_cond_t work;     /* a loop was added, or stop */
-    struct run *runs;        /* under lock: newest first */
-    struct scratch *scratch; /* under lock: not in use */
-    bool stop;               /* under lock */
-    unsigned n_threads;      /* with the caller's; constant */
-    pthread_t thread[];      /* n_threads - 1 */
+    pthread_cond_t work;                /* a loop was added, or stop */
+    struct run *runs;                   /* under lock: newest first */
+    struct arena *scratch[THREADS_MAX]; /* under lock: not in use */
+    size_t n_scratch;
+    bool stop;          /* under lock */
+    unsigned n_threads; /* with the caller's; constant */
+    pthread_t thread[]; /* n_threads - 1 */
 };
 
 struct run {
@@ -83,24 +78,17 @@ static bool has_chunks(struct run *r)
 /* ---- the pool ---- */
 
 /* With lock held; NULL: out of memory. */
-static struct scratch *take_scratch(struct pool *p)
+static struct arena *take_scratch(struct pool *p)
 {
-    struct scratch *s = p->scratch;
-    if (s) {
-        p->scratch = s->next;
-        return s;
-    }
-    s = calloc(1, sizeof *s);
-    if (s) s->mem = arena_new(0);
-    if (s && s->mem) return s;
-    free(s);
-    return NULL;
+    return p->n_scratch ? p->scratch[--p->n_scratch] : arena_new(0);
 }
 
-static void give_scratch(struct pool *p, struct scratch *s)
+static void give_scratch(struct pool *p, struct arena *mem)
 {
-    s->next = p->scratch;
-    p->scratch = s;
+    if (p->n_scratch < THREADS_MAX)
+        p->scratch[p->n_scratch++] = mem;
+    else
+        arena_free(mem);
 }
 
 static struct run *find_run(const struct pool *p)
@@ -117,16 +105,16 @@ static void *worker(void *arg)
     pthread_mutex_lock(&p->lock);
     while (!p->stop) {
         struct run *r = find_run(p);
-        struct scratch *s = r ? take_scratch(p) : NULL;
-        if (!s) {
+        struct arena *mem = r ? take_scratch(p) : NULL;
+        if (!mem) {
             pthread_cond_wait(&p->work, &p->lock);
             continue;
         }
         r->n_helpers++;
         pthread_mutex_unlock(&p->lock);
-        run_chunks(r, s->mem);
+        run_chunks(r, mem);
         pthread_mutex_lock(&p->lock);
-        give_scratch(p, s);
+        give_scratch(p, mem);
         if (--r->n_helpers == 0) pthread_cond_signal(&r->left);
     }
     pthread_mutex_unlock(&p->lock);
@@ -181,12 +169,8 @@ void pool_free(struct pool *p)
     pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; i + 1 < p->n_threads; i++)
         pthread_join(p->thread[i], NULL);
-    while (p->scratch) {
-        struct scratch *s = p->scratch;
-        p->scratch = s->next;
-        arena_free(s->mem);
-        free(s);
-    }
+    while (p->n_scratch)
+        arena_free(p->scratch[--p->n_scratch]);
     pthread_cond_destroy(&p->work);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -204,7 +188,7 @@ unsigned pool_threads(const struct pool *p)
 }
 
 /* Runs r with whoever comes. */
-static void run_shared(struct pool *p, struct run *r, struct scratch *s)
+static void run_shared(struct pool *p, struct run *r, struct arena *mem)
 {
     pthread_cond_init(&r->left, NULL);
     pthread_mutex_lock(&p->lock);
@@ -216,7 +200,7 @@ static void run_shared(struct pool *p, struct run *r, struct scratch *s)
         for (size_t i = 1; i < r->n_chunks; i++)
             pthread_cond_signal(&p->work);
     pthread_mutex_unlock(&p->lock);
-    run_chunks(r, s->mem);
+    run_chunks(r, mem);
     pthread_mutex_lock(&p->lock);
     struct run **at = &p->runs;
     while (*at != r)
@@ -224,7 +208,7 @@ static void run_shared(struct pool *p, struct run *r, struct scratch *s)
     *at = r->next;
     while (r->n_helpers)
         pthread_cond_wait(&r->left, &p->lock);
-    give_scratch(p, s);
+    give_scratch(p, mem);
     pthread_mutex_unlock(&p->lock);
     pthread_cond_destroy(&r->left);
 }
@@ -240,16 +224,16 @@ static status run_alone(struct ctx *cx, struct run *r)
 static status run_in_pool(struct ctx *cx, struct pool *p, struct run *r)
 {
     pthread_mutex_lock(&p->lock);
-    struct scratch *s = take_scratch(p);
+    struct arena *mem = take_scratch(p);
     pthread_mutex_unlock(&p->lock);
-    if (!s) return FAIL(cx, NOMEM, "scratch memory of a thread");
+    if (!mem) return FAIL(cx, NOMEM, "scratch memory of a thread");
     if (p->n_threads > 1 && r->n_chunks > 1) {
-        run_shared(p, r, s);
+        run_shared(p, r, mem);
         return OK;
     }
-    run_chunks(r, s->mem);
+    run_chunks(r, mem);
     pthread_mutex_lock(&p->lock);
-    give_scratch(p, s);
+    give_scratch(p, mem);
     pthread_mutex_unlock(&p->lock);
     return OK;
 }

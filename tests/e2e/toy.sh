@@ -98,7 +98,6 @@ check "toy job" submit toy_dsl.json toy_conf.json --wait
 t=$(now); submit toy_dsl.json toy_conf.json --wait --json >"$dir/toy.json" 2>&1; ms=$(since_ms "$t")
 s=$(field "$dir/toy.json" seconds); cp "$dir/toy.json" "$dir/out"
 echo "# toy: $s s from submit to success, $ms ms with the command"
-awk "BEGIN { exit !($s <= 0.5) }"; say $? "toy within 0.5 s ($s s)"
 wait_end host >/dev/null
 check "the host has it, too" test "$(status_at host)" = success
 check "doctor is content" "$norn" doctor --site "$dir/guest"

@@ -60,7 +60,7 @@ static status run(struct ctx *cx, struct task *t)
         task_progress(t, "rounds", (uint64_t)i + 1, (uint64_t)rounds);
     }
     CLEANUP(json_decrefp)
-    json_t *summary = json_pack("{s:I,s:s}", "rounds", (json_int_t)rounds, "scheme", "none");
+    json_t *summary = json_pack("{s:I}", "rounds", (json_int_t)rounds);
     CLEANUP(json_decrefp) json_t *meta = json_pack("{s:s}", "metric_type", "TEST");
     CLEANUP(json_decrefp) json_t *points = json_pack("[[s,I]]", "rounds", (json_int_t)rounds);
     TRY(task_metric(cx, t, "train", "ping", meta, points));

@@ -1,12 +1,9 @@
 #include "base/secret.h"
+#include "base/evp.h"
 #include "base/log.h"
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
-#define ERR_STATE openssl_ERR_STATE /* OpenSSL has a type of that name */
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#undef ERR_STATE
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

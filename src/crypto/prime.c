@@ -1,10 +1,8 @@
 #include "crypto/prime.h"
 #include "base/arena.h"
+#include "base/evp.h"
 #include "base/secret.h"
 #include <string.h>
-#define ERR_STATE openssl_err_state /* a type there, a code in base/ctx.h */
-#include <openssl/bn.h>
-#undef ERR_STATE
 
 enum { SMALL = 1 << 16, SPAN = 1 << 14, ROUNDS = 9 };
 

@@ -8,7 +8,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
+#include "base/evp.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -7,7 +7,7 @@
 #include "model/pipeline.pb-c.h"
 #include <inttypes.h>
 #include <math.h>
-#include <openssl/evp.h>
+#include "base/evp.h"
 #include <stdio.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 #include "fed/intersection/order.h"
 #include "base/arena.h"
 #include "base/pool.h"
-#include <openssl/evp.h>
+#include "base/evp.h"
 #include <stdlib.h>
 #include <string.h>
 

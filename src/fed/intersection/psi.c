@@ -4,7 +4,7 @@
 #include "base/secret.h"
 #include "crypto/curve.h"
 #include "fed/intersection/order.h"
-#include <openssl/evp.h>
+#include "base/evp.h"
 #include <string.h>
 
 #define VERSION    1

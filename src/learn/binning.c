@@ -1,6 +1,8 @@
+/* binning.c - edges from sorted columns, bucket indices by binary search. */
 #include "learn/binning.h"
 #include "base/arena.h"
 #include "base/pool.h"
+#include "learn/sort.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,55 +77,6 @@ static const char *feature_name(const struct bin_source *s, size_t f, char *buf,
     return buf;
 }
 
-/* ---- sorting doubles ---- */
-
-/* Monotone map of a double to an integer and back: flips all bits of negatives, the sign bit of the others. */
-static inline uint64_t key_of(double x)
-{
-    uint64_t u;
-    memcpy(&u, &x, sizeof u);
-    return u ^ ((u >> 63) ? ~UINT64_C(0) : UINT64_C(1) << 63);
-}
-
-static inline double key_value(uint64_t k)
-{
-    uint64_t u = k ^ ((k >> 63) ? UINT64_C(1) << 63 : ~UINT64_C(0));
-    double x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
-#define RADIX_BITS   11
-#define RADIX_SIZE   (1u << RADIX_BITS)
-#define RADIX_PASSES 6
-
-/* Least significant digit first; digits that all keys share cost nothing. Returns the array that holds the result. */
-static uint64_t *radix_sort(uint64_t *restrict a, uint64_t *restrict b, size_t n,
-                            uint32_t (*count)[RADIX_SIZE])
-{
-    memset(count, 0, RADIX_PASSES * sizeof count[0]);
-    for (size_t i = 0; i < n; i++)
-        for (unsigned p = 0; p < RADIX_PASSES; p++)
-            count[p][(a[i] >> (p * RADIX_BITS)) & (RADIX_SIZE - 1)]++;
-    for (unsigned p = 0; p < RADIX_PASSES; p++) {
-        unsigned shift = p * RADIX_BITS;
-        uint32_t *c = count[p];
-        if (n == 0 || c[(a[0] >> shift) & (RADIX_SIZE - 1)] == n) continue;
-        uint32_t at = 0;
-        for (unsigned d = 0; d < RADIX_SIZE; d++) {
-            uint32_t here = c[d];
-            c[d] = at;
-            at += here;
-        }
-        for (size_t i = 0; i < n; i++)
-            b[c[(a[i] >> shift) & (RADIX_SIZE - 1)]++] = a[i];
-        uint64_t *t = a;
-        a = b;
-        b = t;
-    }
-    return a;
-}
-
 /* ---- edges ---- */
 
 /* The value at quantile q of v[0..n) ascending (n > 0, no zeros in it). FATE's summary skips its first sample when it
@@ -131,11 +84,11 @@ static uint64_t *radix_sort(uint64_t *restrict a, uint64_t *restrict b, size_t n
 static double quantile_nonzero(const uint64_t *v, size_t n, double q)
 {
     const double error = 1e-4;
-    if (q <= error) return key_value(v[0]);
-    if (q >= 1 - error) return key_value(v[n - 1]);
+    if (q <= error) return sort_value(v[0]);
+    if (q >= 1 - error) return sort_value(v[n - 1]);
     double rank = ceil(q * (double)n);
     size_t i = rank < 2 ? 1 : (size_t)rank - 1;
-    return key_value(v[i < n ? i : n - 1]);
+    return sort_value(v[i < n ? i : n - 1]);
 }
 
 /* FATE's rule for rows kept sparse: a quantile that falls within the block of zeros is 0, others are rescaled to the
@@ -188,8 +141,7 @@ static status fit_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, 
     size_t n = j->s->n_rows;
     double *x = NEW(cx, double, n);
     uint64_t *a = NEW(cx, uint64_t, n), *b = NEW(cx, uint64_t, n);
-    uint32_t(*count)[RADIX_SIZE] = arena_alloc_n(cx->mem, RADIX_PASSES, sizeof *count, 64);
-    if (!x || !a || !b || !count) return FAIL(cx, NOMEM, "sorting %zu values", n);
+    if (!x || !a || !b) return FAIL(cx, NOMEM, "sorting %zu values", n);
     for (size_t f = begin; f < end; f++) {
         TRY(ctx_check(cx));
         TRY(j->s->read(cx, j->s->src, f, 0, n, x));
@@ -199,11 +151,11 @@ static status fit_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, 
                 n_missing++;
             } else if (fabs(x[i]) >= BIN_ZERO_EPS) {
                 n_negative += x[i] < 0;
-                a[n_nonzero++] = key_of(x[i]);
+                a[n_nonzero++] = sort_key(x[i]);
             }
         }
         j->n_missing[f] = n_missing;
-        const uint64_t *v = radix_sort(a, b, n_nonzero, count);
+        const uint64_t *v = sort_keys(a, b, n_nonzero);
         j->n_edge[f] = (uint32_t)edges_of(v, n_nonzero, n_negative, n - n_missing - n_nonzero, j->p->max_bins,
                                           j->edge + f * j->p->max_bins);
     }

@@ -1,454 +1,306 @@
-/* gbdt.c - growing trees level by level, and the rounds of boosting. */
+/* gbdt.c - the rounds of boosting: gradients, a tree per class, scores, loss. */
 #include "learn/gbdt.h"
 #include "base/arena.h"
+#include "base/num.h"
 #include "base/pool.h"
 #include "base/secret.h"
 #include "learn/gbdt_int.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define ROUTE_ROWS 8192
-#define TIE        1e-8
+#define ROWS       8192
+#define ROWS_MAX   (SIZE_MAX >> 34) /* 2^30: a tree's nodes are numbered by int32_t */
+#define ROUNDS_MAX (1u << 24)
 
-struct hist {
-    struct gh *sum; /* bins_total */
-    uint32_t *count;
-    struct hist *next; /* on the free list */
-};
-
-struct leaf { /* rows [begin, begin + n) of `rows` ended in node id */
-    int32_t id;
-    const uint32_t *rows;
-    size_t n;
-};
-
-/* One training; the parts that change per tree are set by tree_grow. */
 struct trainer {
     const struct gbdt_params *p;
     const struct gbdt_data *d;
     const struct gbdt_peers *peers; /* NULL: none */
-    struct arena *keep;             /* until training ends */
-    struct arena *tmp;              /* until the tree ends */
+    const struct gbdt_hooks *hooks; /* NULL: none */
     unsigned dim;
-    double *g, *h; /* dim x n */
-    double *score, *valid_score;
-    struct gh *gh;   /* n */
-    uint32_t *order; /* n: rows that train (ascending), then the rest */
+    struct arena *keep, *tmp, *columns; /* until training ends; the tree ends; the tree's columns change */
+    double *g, *h;                      /* dim x n */
+    double *score, *valid_score;        /* n x dim */
+    int32_t *valid_leaf;                /* n_valid */
+    struct gh *gh;                      /* n */
+    uint32_t *order;                    /* n */
+    uint64_t *key;                      /* n, of GOSS */
     size_t n_train;
-    uint32_t *rows, *spare; /* n: grouped by node, this level and the next */
-    uint8_t *go_left;       /* n, by position in rows */
-    bool *feature_on;       /* of own columns, in this tree */
-    struct hist *free_hist;
-    double goss_factor;
-
-    /* the tree being grown */
-    size_t round;
-    unsigned k;
-    struct fixed_scale scale;
-    struct tree_node *node;
-    size_t n_nodes, cap_nodes;
-    struct level_node *cur;
-    struct hist *
-        *cur_hist; /* per node of the level; NULL until built. At the first of a pair: the parent's */
-    size_t n_cur;
+    double bound; /* of |g| and |h| for classification: what weights and GOSS can make of 1 */
+    struct panels panels;
+    struct grower grower;
+    struct ensemble so_far;
+    struct tree *trees;
+    double *losses;
 };
 
-static size_t own_features(const struct trainer *t)
-{
-    return t->d->x ? t->d->x->bins->n_features : 0;
-}
+/* ---- what is refused ---- */
 
-static void *take_n(struct arena *a, size_t n, size_t size)
+static status check_params(struct ctx *cx, const struct gbdt_params *p)
 {
-    return arena_alloc_n(a, n ? n : 1, size, 64);
-}
-#define TAKE_N(a, T, n) ((T *)take_n((a), (n), sizeof(T)))
-
-/* ---- histograms of a level ---- */
-
-static struct hist *hist_get(struct trainer *t)
-{
-    struct hist *x = t->free_hist;
-    if (x) {
-        t->free_hist = x->next;
-        return x;
-    }
-    size_t total = bins_total(t->d->x->bins);
-    x = TAKE_N(t->keep, struct hist, 1);
-    if (!x) return NULL;
-    x->sum = TAKE_N(t->keep, struct gh, total);
-    x->count = TAKE_N(t->keep, uint32_t, total);
-    return x->sum && x->count ? x : NULL;
-}
-
-static void hist_put(struct trainer *t, struct hist *x)
-{
-    if (!x) return;
-    x->next = t->free_hist;
-    t->free_hist = x;
-}
-
-/* Builds the smaller child of each pair and takes it from the parent for the other. */
-static status level_hists(struct ctx *cx, struct trainer *t)
-{
-    size_t n = t->n_cur, n_tasks = 0, total = bins_total(t->d->x->bins);
-    struct hist_task *task = TAKE_N(t->tmp, struct hist_task, n);
-    struct hist **parent = TAKE_N(t->tmp, struct hist *, n);
-    if (!task || !parent) return FAIL(cx, NOMEM, "a level of %zu nodes", n);
-    for (size_t i = 0; i < n; i++) {
-        const struct level_node *v = &t->cur[i];
-        if (t->cur_hist[i]) parent[i] = t->cur_hist[i]; /* at the left of a pair */
-        t->cur_hist[i] = NULL;
-        if (!v->build) continue;
-        struct hist *x = hist_get(t);
-        if (!x) return FAIL(cx, NOMEM, "histograms of %zu buckets", total);
-        t->cur_hist[i] = x;
-        task[n_tasks++] = (struct hist_task){t->rows + v->begin, v->n, x->sum, x->count};
-    }
-    TRY(hist_build_all(cx, t->d->x, t->feature_on, t->gh, task, n_tasks));
-    for (size_t i = 0; i + 1 < n; i += 2) {
-        if (!parent[i]) continue;
-        size_t built = t->cur[i].build ? i : i + 1, other = built == i ? i + 1 : i;
-        hist_subtract(parent[i]->sum, parent[i]->count, t->cur_hist[built]->sum, t->cur_hist[built]->count,
-                      total);
-        t->cur_hist[other] = parent[i];
-    }
+    const struct gbdt_tree_params *t = &p->tree;
+    if (t->max_depth < 1 || t->max_depth > 30)
+        return FAIL(cx, ARG, "max_depth is %u, want 1 to 30", t->max_depth);
+    if (!(t->l1 >= 0 && t->l2 >= 0 && isfinite(t->l1) && isfinite(t->l2)))
+        return FAIL(cx, ARG, "criterion_params are l2 = %g, l1 = %g, want 0 or more", t->l2, t->l1);
+    if (!isfinite(t->min_impurity_split) || !isfinite(t->min_child_weight))
+        return FAIL(cx, ARG, "min_impurity_split is %g, min_child_weight %g", t->min_impurity_split,
+                    t->min_child_weight);
+    if (!(p->learning_rate > 0 && isfinite(p->learning_rate)))
+        return FAIL(cx, ARG, "learning_rate is %g, want above 0", p->learning_rate);
+    if (p->n_rounds < 1 || p->n_rounds > ROUNDS_MAX)
+        return FAIL(cx, ARG, "num_trees is %zu, want 1 to %u", p->n_rounds, ROUNDS_MAX);
+    if (!(p->subsample_feature_rate >= 0 && p->subsample_feature_rate <= 1))
+        return FAIL(cx, ARG, "subsample_feature_rate is %g, want 0 to 1", p->subsample_feature_rate);
+    if (p->value_bits < 0 || p->value_bits > HIST_VALUE_BITS_MAX)
+        return FAIL(cx, ARG, "value_bits is %d, want 1 to %d", p->value_bits, HIST_VALUE_BITS_MAX);
+    if (p->run_goss && !(p->top_rate > 0 && p->other_rate > 0 && p->top_rate + p->other_rate < 1))
+        return FAIL(cx, ARG, "top_rate %g and other_rate %g, want above 0 and below 1 together", p->top_rate,
+                    p->other_rate);
     return OK;
 }
 
-struct scan_job {
-    struct trainer *t;
-    struct split *best;
-};
-
-static status scan_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+static status check_data(struct ctx *cx, const struct gbdt_params *p, const struct gbdt_data *d,
+                         const struct gbdt_peers *peers)
 {
-    (void)chunk;
-    struct scan_job *j = arg;
-    struct trainer *t = j->t;
-    const struct bins *b = t->d->x->bins;
-    for (size_t i = begin; i < end; i++) {
-        TRY(ctx_check(cx));
-        for (size_t f = 0; f < b->n_features; f++) {
-            if (!t->feature_on[f]) continue;
-            split_scan(&t->p->tree, t->scale, &t->cur[i].total, 0, (uint32_t)f,
-                       t->cur_hist[i]->sum + b->bucket_at[f], t->cur_hist[i]->count + b->bucket_at[f],
-                       bins_splits(b, f), b->use_missing, &j->best[i]);
-        }
-    }
+    if (d->n < 1) return FAIL(cx, ARG, "no rows to train on");
+    if (d->n > ROWS_MAX || d->n_valid > ROWS_MAX)
+        return FAIL(cx, LIMIT, "%zu rows to train on, %zu to validate, at most %zu", d->n, d->n_valid,
+                    ROWS_MAX);
+    if (d->x && d->x->n_rows != d->n)
+        return FAIL(cx, ARG, "%zu labels, %zu rows of columns", d->n, d->x->n_rows);
+    if (d->valid && d->valid->n_rows != d->n_valid)
+        return FAIL(cx, ARG, "%zu validation rows, %zu rows of columns", d->n_valid, d->valid->n_rows);
+    if (peers && (peers->n < 1 || peers->n > 31)) return FAIL(cx, ARG, "%u peers, want 1 to 31", peers->n);
+    if (!peers && (!d->x || d->x->bins->n_features == 0)) return FAIL(cx, ARG, "no columns to split on");
+    if (p->run_goss && ((size_t)(p->top_rate * (double)d->n) < 1 || gbdt_goss_rows(p, d->n) >= d->n ||
+                        (size_t)(p->other_rate * (double)d->n) < 1))
+        return FAIL(cx, ARG, "top_rate %g and other_rate %g take no sample of %zu rows", p->top_rate,
+                    p->other_rate, d->n);
+    for (size_t i = 0; d->weight && i < d->n; i++)
+        if (!(d->weight[i] > 0 && isfinite(d->weight[i])))
+            return FAIL(cx, ARG, "row %zu has weight %g, want above 0", i + 1, d->weight[i]);
+    return gbdt_check_labels(cx, &p->objective, d->y, d->n);
+}
+
+/* ---- beginning ---- */
+
+static status scores_from(struct ctx *cx, struct trainer *t, const double *warm, size_t n, double **out)
+{
+    double *s = arena_alloc_n(t->keep, n * t->dim + 1, sizeof *s, 64);
+    if (!s) return FAIL(cx, NOMEM, "scores of %zu rows", n);
+    for (size_t i = 0; i < n && !warm; i++)
+        memcpy(s + i * t->dim, t->so_far.init, t->dim * sizeof *s);
+    if (warm) memcpy(s, warm, n * t->dim * sizeof *s);
+    *out = s;
     return OK;
 }
 
-/* ---- rows to children ---- */
-
-struct route_task {
-    const struct level_node *v;
-    const struct split *s;
-    size_t begin, end; /* positions */
-};
-struct route_job {
-    struct trainer *t;
-    const struct route_task *task;
-};
-
-static status route_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+static double bound_of(const struct gbdt_params *p, const struct gbdt_data *d)
 {
-    (void)cx, (void)chunk;
-    struct route_job *j = arg;
-    struct trainer *t = j->t;
-    for (size_t k = begin; k < end; k++) {
-        const struct route_task *r = &j->task[k];
-        const struct bins *b = t->d->x->bins;
-        const uint8_t *col = t->d->x->col[r->s->feature];
-        uint32_t lost = b->use_missing ? bins_splits(b, r->s->feature) : UINT32_MAX;
-        for (size_t i = r->begin; i < r->end; i++) {
-            uint32_t x = col[t->rows[i]];
-            t->go_left[i] = x == lost ? r->s->missing_left : x <= r->s->bin;
-        }
-    }
-    return OK;
+    double bound = p->run_goss ? (1 - p->top_rate) / p->other_rate : 1, top = d->weight ? 0 : 1;
+    for (size_t i = 0; d->weight && i < d->n; i++)
+        top = fmax(top, d->weight[i]);
+    return bound * top;
 }
 
-static status route_own(struct ctx *cx, struct trainer *t, const struct split *chosen)
+static status set_up(struct ctx *cx, struct trainer *t)
 {
-    size_t n_tasks = 0;
-    for (size_t i = 0; i < t->n_cur; i++)
-        if (chosen[i].party == 0) n_tasks += pool_chunks(t->cur[i].n_all, ROUTE_ROWS);
-    struct route_task *task = TAKE_N(t->tmp, struct route_task, n_tasks);
-    if (!task) return FAIL(cx, NOMEM, "routing %zu blocks", n_tasks);
-    n_tasks = 0;
-    for (size_t i = 0; i < t->n_cur; i++) {
-        const struct level_node *v = &t->cur[i];
-        if (chosen[i].party != 0) continue;
-        for (size_t at = 0; at < v->n_all; at += ROUTE_ROWS)
-            task[n_tasks++] =
-                (struct route_task){v, &chosen[i], v->begin + at,
-                                    v->begin + (at + ROUTE_ROWS < v->n_all ? at + ROUTE_ROWS : v->n_all)};
-    }
-    struct route_job j = {t, task};
-    return pool_for(cx, n_tasks, 4, route_chunk, &j);
-}
-
-/* A node that is split: where its children's rows go in `spare`, and what was counted on the way. */
-struct parting {
-    const struct level_node *v;
-    size_t begin;
-    size_t n[2], n_all[2]; /* left, right */
-    struct split_total total[2];
-    double g[2], h[2];
-};
-struct part_job {
-    struct trainer *t;
-    struct parting *part;
-};
-
-/* Stable: rows [begin, end) go to the two runs in the order they have. */
-static void part_run(const struct trainer *t, size_t begin, size_t end, uint32_t *left, uint32_t *right)
-{
-    for (size_t i = begin; i < end; i++) {
-        if (t->go_left[i])
-            *left++ = t->rows[i];
-        else
-            *right++ = t->rows[i];
-    }
-}
-
-static void sum_rows(const struct trainer *t, const uint32_t *rows, size_t n, struct split_total *total,
-                     double *g, double *h)
-{
-    const double *tg = t->g + t->k * t->d->n, *th = t->h + t->k * t->d->n;
-    struct split_total sum = {.n = n};
-    double sg = 0, sh = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t r = rows[i];
-        sum.g += t->gh[r].g, sum.h += t->gh[r].h;
-        sg += tg[r], sh += th[r];
-    }
-    *total = sum, *g = sg, *h = sh;
-}
-
-static status part_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
-{
-    (void)cx, (void)chunk;
-    struct part_job *j = arg;
-    struct trainer *t = j->t;
-    for (size_t k = begin; k < end; k++) {
-        struct parting *p = &j->part[k];
-        const struct level_node *v = p->v;
-        size_t trained = v->begin + v->n, all = v->begin + v->n_all, n_left = 0, n_left_all = 0;
-        for (size_t i = v->begin; i < trained; i++)
-            n_left += t->go_left[i];
-        for (size_t i = trained; i < all; i++)
-            n_left_all += t->go_left[i];
-        n_left_all += n_left;
-        p->n[0] = n_left, p->n[1] = v->n - n_left;
-        p->n_all[0] = n_left_all, p->n_all[1] = v->n_all - n_left_all;
-        uint32_t *left = t->spare + v->begin, *right = left + n_left_all;
-        part_run(t, v->begin, trained, left, right);
-        part_run(t, trained, all, left + p->n[0], right + p->n[1]);
-        sum_rows(t, left, p->n[0], &p->total[0], &p->g[0], &p->h[0]);
-        sum_rows(t, right, p->n[1], &p->total[1], &p->g[1], &p->h[1]);
-    }
-    return OK;
-}
-
-/* A peer that says one thing in its sums and another in its rows is caught here: the guest knows every g and h. */
-static status check_parting(struct ctx *cx, const struct split *s, const struct parting *p)
-{
-    if (p->n[0] == 0 || p->n[1] == 0)
-        return FAIL(cx, PROTO, "party %d split node %d of %zu rows, but one side is empty", s->party,
-                    p->v->id, p->v->n);
-    if (s->left_g != p->total[0].g || s->left_h != p->total[0].h || (s->left_n && s->left_n != p->n[0]))
-        return FAIL(cx, PROTO, "party %d: the rows it sends left of node %d do not have the sums it offered",
-                    s->party, p->v->id);
-    return OK;
-}
-
-static struct tree_node *node_add(struct trainer *t, int32_t parent, const struct split_total *total,
-                                  double g, double h)
-{
-    if (t->n_nodes == t->cap_nodes) {
-        size_t cap = t->cap_nodes ? t->cap_nodes * 2 : 64;
-        struct tree_node *bigger = TAKE_N(t->tmp, struct tree_node, cap);
-        if (!bigger) return NULL;
-        if (t->n_nodes) memcpy(bigger, t->node, t->n_nodes * sizeof *bigger);
-        t->node = bigger, t->cap_nodes = cap;
-    }
-    struct tree_node *v = &t->node[t->n_nodes];
-    *v = (struct tree_node){.id = (int32_t)t->n_nodes,
-                            .parent = parent,
-                            .left = -1,
-                            .right = -1,
-                            .is_leaf = true,
-                            .weight = leaf_weight(&t->p->tree, g, h),
-                            .sum_g = g,
-                            .sum_h = h,
-                            .cover = total->n};
-    t->n_nodes++;
-    return v;
-}
-
-/* ---- one level ---- */
-
-static status find_splits(struct ctx *cx, struct trainer *t, const struct level *lv, struct split *chosen)
-{
-    const struct gbdt_tree_params *tp = &t->p->tree;
-    size_t n = t->n_cur, n_peers = t->peers ? t->peers->n : 0;
-    struct split *own = TAKE_N(t->tmp, struct split, n), *theirs = TAKE_N(t->tmp, struct split, n * n_peers);
-    struct split *row = TAKE_N(t->tmp, struct split, n_peers + 1);
-    if (!own || !theirs || !row) return FAIL(cx, NOMEM, "candidates of %zu nodes", n);
+    const struct gbdt_params *p = t->p;
+    const struct gbdt_data *d = t->d;
+    size_t n = d->n, n_trees = p->n_rounds * t->dim;
+    double *init = NEW(cx, double, t->dim);
+    t->trees = NEW(cx, struct tree, n_trees);
+    t->losses = NEW(cx, double, p->n_rounds);
+    t->g = arena_alloc_n(t->keep, n * t->dim, sizeof *t->g, 64);
+    t->h = arena_alloc_n(t->keep, n * t->dim, sizeof *t->h, 64);
+    t->gh = arena_alloc_n(t->keep, n, sizeof *t->gh, 64);
+    t->order = arena_alloc_n(t->keep, n, sizeof *t->order, 64);
+    t->valid_leaf = arena_alloc_n(t->keep, d->n_valid + 1, sizeof *t->valid_leaf, 64);
+    t->key = p->run_goss ? arena_alloc_n(t->keep, n, sizeof *t->key, 64) : NULL;
+    if (!init || !t->trees || !t->losses || !t->g || !t->h || !t->gh || !t->order || !t->valid_leaf ||
+        (p->run_goss && !t->key))
+        return FAIL(cx, NOMEM, "training %zu trees on %zu rows", n_trees, n);
     for (size_t i = 0; i < n; i++)
-        own[i] = split_none(tp);
-    for (size_t i = 0; i < n * n_peers; i++)
-        theirs[i] = split_none(tp);
-    if (n_peers) TRY(t->peers->level_begin(cx, t->peers->self, lv));
-    if (own_features(t)) {
-        TRY(level_hists(cx, t));
-        TRY(pool_for(cx, n, 1, scan_chunk, &(struct scan_job){t, own}));
-    }
-    if (n_peers) TRY(t->peers->level_splits(cx, t->peers->self, lv, theirs));
-    for (size_t i = 0; i < n; i++) {
-        row[0] = own[i];
-        for (size_t p = 0; p < n_peers; p++) {
-            row[p + 1] = theirs[p * n + i];
-            if (row[p + 1].party != -1 && row[p + 1].party != (int32_t)p + 1)
-                return FAIL(cx, INTERNAL, "a split of party %d in the place of party %zu", row[p + 1].party,
-                            p + 1);
-        }
-        chosen[i] = split_choose(tp, row, n_peers + 1);
-        if (!(chosen[i].gain > tp->min_impurity_split + TIE)) chosen[i] = split_none(tp);
-    }
-    return OK;
+        t->order[i] = (uint32_t)i;
+    t->n_train = p->run_goss ? gbdt_goss_rows(p, n) : n;
+    t->bound = bound_of(p, d);
+    TRY(gbdt_init_score(cx, &p->objective, d->y, n, init));
+    t->so_far = (struct ensemble){.objective = p->objective,
+                                  .learning_rate = p->learning_rate,
+                                  .dim = t->dim,
+                                  .trees = t->trees,
+                                  .init = init,
+                                  .losses = t->losses};
+    TRY(scores_from(cx, t, d->warm_score, n, &t->score));
+    if (d->valid) TRY(scores_from(cx, t, d->warm_valid_score, d->n_valid, &t->valid_score));
+    return grower_init(cx, &p->tree, d->x, t->peers, n, t->keep, t->tmp, &t->grower);
 }
 
-/* Turns the chosen nodes into inner ones and makes the next level of their children; the others are leaves. */
-static status split_nodes(struct ctx *cx, struct trainer *t, const struct split *chosen, struct leaf *leaf,
-                          size_t *n_leaf)
-{
-    size_t n_split = 0, m = 0;
-    for (size_t i = 0; i < t->n_cur; i++)
-        n_split += chosen[i].party >= 0;
-    struct parting *part = TAKE_N(t->tmp, struct parting, n_split);
-    struct level_node *next = TAKE_N(t->tmp, struct level_node, 2 * n_split);
-    struct hist **next_hist = TAKE_N(t->tmp, struct hist *, 2 * n_split);
-    if (!part || !next || !next_hist) return FAIL(cx, NOMEM, "%zu nodes", 2 * n_split);
-    for (size_t i = 0; i < t->n_cur; i++)
-        if (chosen[i].party >= 0) part[m++].v = &t->cur[i];
-    TRY(pool_for(cx, n_split, 1, part_chunk, &(struct part_job){t, part}));
-    m = 0;
-    for (size_t i = 0; i < t->n_cur; i++) {
-        const struct level_node *v = &t->cur[i];
-        const struct split *s = &chosen[i];
-        if (s->party < 0) {
-            leaf[(*n_leaf)++] = (struct leaf){v->id, t->rows + v->begin, v->n_all};
-            hist_put(t, t->cur_hist[i]);
-            continue;
-        }
-        const struct parting *p = &part[m];
-        TRY(check_parting(cx, s, p));
-        bool small_left = p->n[0] < p->n[1];
-        size_t begin = v->begin;
-        for (int c = 0; c < 2; c++) {
-            struct tree_node *child = node_add(t, v->id, &p->total[c], p->g[c], p->h[c]);
-            if (!child) return FAIL(cx, NOMEM, "%zu tree nodes", t->n_nodes);
-            next[2 * m + (size_t)c] = (struct level_node){.id = child->id,
-                                                          .parent = v->id,
-                                                          .sibling = child->id + (c == 0 ? 1 : -1),
-                                                          .is_left = c == 0,
-                                                          .build = (c == 0) == small_left,
-                                                          .begin = begin,
-                                                          .n = p->n[c],
-                                                          .n_all = p->n_all[c],
-                                                          .total = p->total[c]};
-            begin += p->n_all[c];
-        }
-        next_hist[2 * m] = t->cur_hist[i];
-        struct tree_node *node = &t->node[v->id];
-        node->is_leaf = false, node->party = s->party;
-        node->left = next[2 * m].id, node->right = next[2 * m + 1].id;
-        node->feature = s->feature, node->bin = s->bin, node->missing_left = s->missing_left,
-        node->gain = s->gain;
-        if (s->party == 0) node->split = t->d->x->bins->split[t->d->x->bins->split_at[s->feature] + s->bin];
-        m++;
-    }
-    t->cur = next, t->cur_hist = next_hist, t->n_cur = 2 * n_split;
-    return OK;
-}
+/* ---- a tree ---- */
 
-static status grow_level(struct ctx *cx, struct trainer *t, unsigned depth, struct leaf *leaf, size_t *n_leaf)
-{
-    struct level lv = {.round = t->round,
-                       .tree = t->k,
-                       .depth = depth,
-                       .scale = t->scale,
-                       .n_nodes = t->n_cur,
-                       .nodes = t->cur,
-                       .rows = t->rows};
-    /* Rows of finished leaves stay where they are; the level's nodes cover the others, so positions run over all. */
-    lv.n_rows = t->d->n;
-    struct split *chosen = TAKE_N(t->tmp, struct split, t->n_cur);
-    if (!chosen) return FAIL(cx, NOMEM, "candidates of %zu nodes", t->n_cur);
-    TRY(find_splits(cx, t, &lv, chosen));
-    TRY(route_own(cx, t, chosen));
-    if (t->peers) TRY(t->peers->level_route(cx, t->peers->self, &lv, chosen, t->go_left));
-    return split_nodes(cx, t, chosen, leaf, n_leaf);
-}
-
-/* ---- one tree ---- */
-
-struct score_job {
+struct row_job {
     struct trainer *t;
-    const struct leaf *leaf;
+    struct fixed_scale scale;
+    unsigned k;
+    const struct tree *tree;
 };
 
-static status score_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+static status weigh_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
 {
     (void)cx, (void)chunk;
-    struct score_job *j = arg;
+    struct trainer *t = ((struct row_job *)arg)->t;
+    for (unsigned k = 0; k < t->dim; k++)
+        for (size_t i = begin; i < end; i++)
+            t->g[k * t->d->n + i] *= t->d->weight[i], t->h[k * t->d->n + i] *= t->d->weight[i];
+    return OK;
+}
+
+static status quantise_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    (void)cx, (void)chunk;
+    struct row_job *j = arg;
+    struct trainer *t = j->t;
+    size_t at = j->k * t->d->n + begin;
+    gh_quantise(j->scale, t->g + at, t->h + at, end - begin, t->gh + begin);
+    return OK;
+}
+
+static uint64_t seed_of(const struct trainer *t, size_t round, unsigned k)
+{
+    return t->p->seed ^ (round * UINT64_C(0x9e3779b97f4a7c15)) ^ ((uint64_t)k << 48);
+}
+
+/* The own columns of this tree: a draw without repeats that depends on seed, round and class only. */
+static status draw_columns(struct ctx *cx, struct trainer *t, size_t round, unsigned k)
+{
+    const struct binned *x = t->d->x;
+    size_t n = x ? x->bins->n_features : 0, want = (size_t)(t->p->subsample_feature_rate * (double)n);
+    if (n == 0) return OK;
+    if (want < 1) want = 1;
+    if (want == n) return t->panels.n ? OK : panels_make(cx, t->columns, x, NULL, &t->panels);
+    arena_reset(t->columns);
+    bool *on = arena_alloc_n(t->columns, n, sizeof *on, 1);
+    if (!on) return FAIL(cx, NOMEM, "%zu columns", n);
+    struct shuffle s = shuffle_new(seed_of(t, round, k));
+    for (size_t f = 0, left = want; f < n; f++) { /* selection sampling (Knuth, 3.4.2 S) */
+        on[f] = shuffle_below(&s, n - f) < left;
+        left -= on[f];
+    }
+    return panels_make(cx, t->columns, x, on, &t->panels);
+}
+
+/* Leaves do not share rows. */
+static status step_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    (void)cx, (void)chunk;
+    struct row_job *j = arg;
     struct trainer *t = j->t;
     for (size_t k = begin; k < end; k++) {
-        const struct leaf *v = &j->leaf[k];
-        double step = t->p->learning_rate * t->node[v->id].weight;
+        const struct grown_leaf *v = &t->grower.leaf[k];
+        double step = t->p->learning_rate * j->tree->nodes[v->id].weight;
         for (size_t i = 0; i < v->n; i++)
-            t->score[v->rows[i] * (size_t)t->dim + t->k] += step;
+            t->score[v->rows[i] * (size_t)t->dim + j->k] += step;
     }
     return OK;
 }
 
-/* Own columns of this tree: a draw without repeats that depends on seed, round and class only. */
-static void draw_features(struct trainer *t)
+static status step_valid(struct ctx *cx, struct trainer *t, unsigned k, const struct tree *tree)
 {
-    size_t n = own_features(t), want = (size_t)(t->p->subsample_feature_rate * (double)n);
-    if (want < 1) want = 1;
-    for (size_t f = 0; f < n; f++)
-        t->feature_on[f] = want >= n;
-    if (want >= n) return;
-    struct shuffle s = shuffle_new(t->p->seed ^ (t->round * 0x9e3779b97f4a7c15u) ^ ((uint64_t)t->k << 48));
-    for (size_t left = want, f = 0; left > 0; f++) { /* selection sampling (Knuth, 3.4.2 S) */
-        if (shuffle_below(&s, n - f) < left) t->feature_on[f] = true, left--;
+    size_t n = t->d->n_valid;
+    if (t->peers)
+        TRY(t->peers->valid_leaves(cx, t->peers->self, tree, t->valid_leaf, n));
+    else
+        TRY(tree_route(cx, tree, t->d->valid, t->valid_leaf));
+    for (size_t i = 0; i < n; i++) {
+        int32_t id = t->valid_leaf[i];
+        if (id < 0 || (size_t)id >= tree->n_nodes || !tree->nodes[id].is_leaf)
+            return FAIL(cx, INTERNAL, "validation row %zu ended in node %d of %zu", i, id, tree->n_nodes);
+        t->valid_score[i * t->dim + k] += t->p->learning_rate * tree->nodes[id].weight;
     }
+    return OK;
 }
 
-static status tree_start(struct ctx *cx, struct trainer *t)
+static status one_tree(struct ctx *cx, struct trainer *t, size_t round, unsigned k)
 {
+    const struct gbdt_params *p = t->p;
     size_t n = t->d->n;
-    const double *g = t->g + t->k * n, *h = t->h + t->k * n;
-    memcpy(t->rows, t->order, n * sizeof *t->rows);
-    draw_features(t);
-    double bound = t->p->objective.n_classes > 1 ? t->goss_factor : gbdt_bound(&t->p->objective, g, h, n);
-    t->scale = fixed_scale_for(bound, t->p->value_bits ? t->p->value_bits : GBDT_VALUE_BITS);
-    gh_quantise(t->scale, g, h, n, t->gh);
-    t->node = NULL, t->n_nodes = t->cap_nodes = 0;
-    struct split_total total;
-    double sg, sh;
-    sum_rows(t, t->rows, t->n_train, &total, &sg, &sh);
-    t->cur = TAKE_N(t->tmp, struct level_node, 1);
-    t->cur_hist = TAKE_N(t->tmp, struct hist *, 1);
-    if (!t->cur || !t->cur_hist || !node_add(t, -1, &total, sg, sh)) return FAIL(cx, NOMEM, "a tree");
-    t->cur[0] = (struct level_node){
-        .parent = -1, .sibling = -1, .build = true, .n = t->n_train, .n_all = n, .total = total};
-    t->n_cur = 1;
-    if (!t->peers) return OK;
-    return t->peers->tree_begin(cx, t->peers->self, t->round, t->k, t->scale, t->gh, n, t->order, t->n_train);
+    double *g = t->g + k * n, *h = t->h + k * n;
+    if (p->run_goss) goss_draw(p, ~seed_of(t, round, k), n, g, h, t->key, t->order);
+    double bound = p->objective.n_classes > 1 ? t->bound : gbdt_bound(&p->objective, g, h, n);
+    if (!isfinite(bound))
+        return FAIL(cx, ARG, "round %zu: the gradients are no numbers any more: lower the learning rate",
+                    round);
+    struct fixed_scale scale = fixed_scale_for(bound, p->value_bits ? p->value_bits : GBDT_VALUE_BITS);
+    struct tree *tree = &t->trees[round * t->dim + k];
+    struct row_job j = {t, scale, k, tree};
+    TRY(pool_for(cx, n, ROWS, quantise_chunk, &j));
+    TRY(draw_columns(cx, t, round, k));
+    struct growth in = {round, k, g, h, t->gh, scale, t->order, t->n_train, t->panels.n ? &t->panels : NULL};
+    TRY(grower_run(cx, &t->grower, &in, tree));
+    TRY(pool_for(cx, t->grower.n_leaf, 8, step_chunk, &j));
+    return t->d->valid ? step_valid(cx, t, k, tree) : OK;
+}
+
+/* ---- rounds ---- */
+
+static status one_round(struct ctx *cx, struct trainer *t, size_t round, bool *stop)
+{
+    const struct gbdt_params *p = t->p;
+    size_t n = t->d->n;
+    TRY(ctx_check(cx));
+    TRY(gbdt_gradient(cx, &p->objective, t->d->y, t->score, n, t->g, t->h));
+    if (t->d->weight) TRY(pool_for(cx, n, ROWS, weigh_chunk, &(struct row_job){.t = t}));
+    for (unsigned k = 0; k < t->dim; k++)
+        TRY(one_tree(cx, t, round, k));
+    double loss, before = round ? t->losses[round - 1] : (double)INFINITY;
+    TRY(gbdt_mean_loss(cx, &p->objective, t->d->y, t->score, t->d->weight, n, &loss));
+    t->losses[round] = loss;
+    t->so_far.n_rounds = round + 1, t->so_far.n_trees = (round + 1) * t->dim;
+    t->so_far.best_round = round;
+    struct gbdt_round r = {.round = round,
+                           .loss = loss,
+                           .train_score = t->score,
+                           .valid_score = t->valid_score,
+                           .so_far = &t->so_far,
+                           .best_round = round};
+    if (t->hooks && t->hooks->on_round) TRY(t->hooks->on_round(cx, t->hooks->self, &r));
+    t->so_far.best_round = r.best_round;
+    t->so_far.converged = p->n_iter_no_change && fabs(loss - before) < p->tol;
+    *stop = r.stop || t->so_far.converged;
+    if (t->peers && t->peers->round_end)
+        TRY(t->peers->round_end(cx, t->peers->self, round, *stop || round + 1 == p->n_rounds));
+    return OK;
+}
+
+static status train(struct ctx *cx, struct trainer *t, const struct ensemble **out)
+{
+    t->keep = arena_new(0), t->tmp = arena_new(0), t->columns = arena_new(0);
+    if (!t->keep || !t->tmp || !t->columns) return FAIL(cx, NOMEM, "training");
+    TRY(set_up(cx, t));
+    bool stop = false;
+    for (size_t round = 0; round < t->p->n_rounds && !stop; round++)
+        TRY(one_round(cx, t, round, &stop));
+    struct ensemble *e = NEW(cx, struct ensemble, 1);
+    if (!e) return FAIL(cx, NOMEM, "an ensemble");
+    *e = t->so_far;
+    *out = e;
+    return OK;
+}
+
+static void trainer_free(struct trainer *t)
+{
+    arena_free(t->keep);
+    arena_free(t->tmp);
+    arena_free(t->columns);
+}
+
+status gbdt_train(struct ctx *cx, const struct gbdt_params *p, const struct gbdt_data *d,
+                  const struct gbdt_peers *peers, const struct gbdt_hooks *hooks, const struct ensemble **out)
+{
+    TRY(check_params(cx, p));
+    TRY(check_data(cx, p, d, peers));
+    CLEANUP(trainer_free)
+    struct trainer t = {.p = p, .d = d, .peers = peers, .hooks = hooks, .dim = gbdt_dim(&p->objective)};
+    return train(cx, &t, out);
 }

@@ -40,9 +40,9 @@ status gbdt_check_labels(struct ctx *cx, const struct gbdt_objective *o, const d
                          size_t n); /* ARG names row */
 status gbdt_init_score(struct ctx *cx, const struct gbdt_objective *o, const double *y, size_t n,
                        double *init);
-/* g and h of tree `k` of the round for each row (n of them). */
+/* g and h of every tree of the round: that of tree k and row i at [k * n + i]. */
 status gbdt_gradient(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score,
-                     size_t n, unsigned k, double *g, double *h);
+                     size_t n, double *g, double *h);
 /* Mean loss over rows (weighted when weight is not NULL), as FATE reports it; fixed order of summation. */
 status gbdt_mean_loss(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score,
                       const double *weight, size_t n, double *out);
@@ -59,7 +59,8 @@ struct gh {
 #define GBDT_VALUE_BITS 24 /* default: |g|, |h| <= 2^24 as integers, so 2^38 rows fit a sum */
 /* The largest scale at which |x| <= max_abs stays within 2^value_bits. */
 struct fixed_scale fixed_scale_for(double max_abs, int value_bits);
-/* A bound of |g| and |h|: 1 for cross_entropy, whatever the rows; else the maximum over these rows. */
+/* A bound of |g| and |h|: 1 for cross_entropy, whatever the rows; else the maximum over these rows, infinity when one is
+ * no number. */
 double gbdt_bound(const struct gbdt_objective *o, const double *g, const double *h, size_t n);
 void gh_quantise(struct fixed_scale s, const double *g, const double *h, size_t n, struct gh *out);
 
@@ -154,14 +155,6 @@ void split_scan(const struct gbdt_tree_params *p, struct fixed_scale s, const st
  * the earlier + 1e-8. bests[0] = own. */
 struct split split_choose(const struct gbdt_tree_params *p, const struct split *bests, size_t n);
 
-/* Sums per bucket of the rows rows[0..n): hist[bins_total] and count[bins_total] are overwritten. feature_on: n_features
- * flags (NULL = all); switched-off features are left zero. gh is indexed by row. Parallel; the result is exact. */
-status hist_build(struct ctx *cx, const struct binned *b, const bool *feature_on, const struct gh *gh,
-                  const uint32_t *rows, size_t n, struct gh *hist, uint32_t *count);
-/* child = parent - sibling, in place of parent. */
-void hist_subtract(struct gh *parent, uint32_t *parent_count, const struct gh *sibling,
-                   const uint32_t *sibling_count, size_t n);
-
 /* ---- growth ---- */
 /* One level of one tree. Rows are grouped by node: rows[begin .. begin + n_all), of which the first n train the tree
  * (ascending), and the rest (rows that GOSS left out) only travel along to their leaf. */
@@ -179,8 +172,9 @@ struct level {
     struct fixed_scale scale;
     size_t n_nodes;
     const struct level_node *nodes;
-    const uint32_t *rows;
-    size_t n_rows; /* all rows of these nodes */
+    const uint32_t
+        *rows; /* the nodes' rows at their places; what lies between belongs to leaves of earlier levels */
+    size_t n_rows; /* places in all */
 };
 /* The other parties. Calls come in this order: tree_begin, (level_begin, level_splits, level_route)*, tree_end; then,
  * when there is validation data, valid_leaves; round_end after the trees of a round. */
@@ -202,7 +196,7 @@ struct gbdt_peers {
     status (*tree_end)(struct ctx *cx, void *self, size_t round, unsigned tree, const struct tree *t);
     /* Leaf id of each validation row in the tree just ended; NULL: there is no validation data. */
     status (*valid_leaves)(struct ctx *cx, void *self, const struct tree *t, int32_t *leaf, size_t n);
-    status (*round_end)(struct ctx *cx, void *self, size_t round, bool stop);
+    status (*round_end)(struct ctx *cx, void *self, size_t round, bool stop); /* may be NULL */
 };
 
 struct gbdt_params {
@@ -213,11 +207,14 @@ struct gbdt_params {
     double subsample_feature_rate; /* of own features, per tree; at least one */
     bool n_iter_no_change;         /* stop when |loss - previous loss| < tol */
     double tol;
-    bool run_goss; /* keep the top_rate of rows by |g|, and other_rate of the rest, those scaled up */
+    bool
+        run_goss; /* keep top_rate of the rows, by |g|, and as many as other_rate of all from the rest, scaled up */
     double top_rate, other_rate;
-    int value_bits; /* of the integers; 0 = GBDT_VALUE_BITS */
+    int value_bits; /* of the integers, at most 31; 0 = GBDT_VALUE_BITS */
     uint64_t seed;
 };
+/* Rows that train a tree with run_goss, of n. */
+size_t gbdt_goss_rows(const struct gbdt_params *p, size_t n);
 /* What on_round sees after every round, before the decision to stop. */
 struct gbdt_round {
     size_t round;
@@ -244,7 +241,8 @@ struct gbdt_hooks { /* each may be NULL */
     void *self;
     status (*on_round)(struct ctx *cx, void *self, struct gbdt_round *r); /* metrics, progress, checkpoint */
 };
-/* Trains; *out lives in cx->mem. ARG: bad parameter or label; CANCELLED; whatever a callback returns. */
+/* Trains; *out lives in cx->mem. ARG: bad parameter, label or weight, or scores grown beyond numbers; LIMIT: more than
+ * 2^30 rows; PROTO: a peer's rows do not have the sums it offered; CANCELLED; whatever a callback returns. */
 status gbdt_train(struct ctx *cx, const struct gbdt_params *p, const struct gbdt_data *d,
                   const struct gbdt_peers *peers, const struct gbdt_hooks *hooks,
                   const struct ensemble **out);

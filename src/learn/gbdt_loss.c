@@ -170,26 +170,35 @@ static double row_loss(const struct gbdt_objective *o, double y, const double *p
 struct gradient_job {
     const struct gbdt_objective *o;
     const double *y, *score, *weight;
-    unsigned k;
+    size_t n;
     double *g, *h;
     double *sum, *mass; /* losses per chunk */
 };
+
+static status softmax_gradients(struct ctx *cx, const struct gradient_job *j, size_t begin, size_t end)
+{
+    unsigned dim = gbdt_dim(j->o);
+    double *p = NEW(cx, double, dim);
+    if (!p) return FAIL(cx, NOMEM, "%u classes", dim);
+    for (size_t i = begin; i < end; i++) {
+        softmax(j->score + i * dim, dim, p);
+        for (unsigned k = 0; k < dim; k++) {
+            j->g[k * j->n + i] = p[k] - (j->y[i] == k ? 1 : 0);
+            j->h[k * j->n + i] = p[k] * (1 - p[k]);
+        }
+    }
+    return OK;
+}
 
 static status gradient_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
 {
     (void)chunk;
     struct gradient_job *j = arg;
-    unsigned dim = gbdt_dim(j->o);
-    double *p = NEW(cx, double, dim);
-    if (!p) return FAIL(cx, NOMEM, "%u classes", dim);
+    if (j->o->loss == GBDT_SOFTMAX) return softmax_gradients(cx, j, begin, end);
     for (size_t i = begin; i < end; i++) {
         if (j->o->loss == GBDT_LOGISTIC) {
             double q = sigmoid(j->score[i]);
             j->g[i] = q - j->y[i], j->h[i] = q * (1 - q);
-        } else if (j->o->loss == GBDT_SOFTMAX) {
-            softmax(j->score + i * dim, dim, p);
-            double q = p[j->k];
-            j->g[i] = q - (j->y[i] == j->k ? 1 : 0), j->h[i] = q * (1 - q);
         } else {
             regression_gradient(j->o, j->y[i], j->score[i], &j->g[i], &j->h[i]);
         }
@@ -198,9 +207,9 @@ static status gradient_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t 
 }
 
 status gbdt_gradient(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score,
-                     size_t n, unsigned k, double *g, double *h)
+                     size_t n, double *g, double *h)
 {
-    struct gradient_job j = {.o = o, .y = y, .score = score, .k = k, .g = g, .h = h};
+    struct gradient_job j = {.o = o, .y = y, .score = score, .n = n, .g = g, .h = h};
     return pool_for(cx, n, ROWS, gradient_chunk, &j);
 }
 
@@ -257,8 +266,10 @@ double gbdt_bound(const struct gbdt_objective *o, const double *g, const double 
 {
     if (o->n_classes > 1) return 1;
     double top = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(g[i]) || !isfinite(h[i])) return (double)INFINITY;
         top = fmax(top, fmax(fabs(g[i]), fabs(h[i])));
+    }
     return top;
 }
 
@@ -270,9 +281,17 @@ struct fixed_scale fixed_scale_for(double max_abs, int value_bits)
     return (struct fixed_scale){.frac_bits = m == 0 ? value_bits : value_bits - e};
 }
 
+/* llround without the call. */
+static inline int64_t round_away(double x)
+{
+    int64_t t = (int64_t)x;
+    double rest = x - (double)t;
+    return t + (rest >= 0.5) - (rest <= -0.5);
+}
+
 void gh_quantise(struct fixed_scale s, const double *g, const double *h, size_t n, struct gh *out)
 {
     double f = ldexp(1, s.frac_bits);
     for (size_t i = 0; i < n; i++)
-        out[i] = (struct gh){.g = llround(g[i] * f), .h = llround(h[i] * f)};
+        out[i] = (struct gh){.g = round_away(g[i] * f), .h = round_away(h[i] * f)};
 }

@@ -1,13 +1,8 @@
-/* gbdt_split.c - gains, ties, and histograms of integer gradients. */
-#include "base/arena.h"
-#include "base/pool.h"
+/* gbdt_split.c - gains and ties. */
 #include "learn/gbdt.h"
-#include "learn/gbdt_int.h"
 #include <math.h>
-#include <string.h>
 
-#define TIE          1e-8 /* FATE's FLOAT_ZERO: a gain must be larger by this much to replace an earlier one */
-#define TASK_UPDATES 32768
+#define TIE 1e-8 /* FATE's FLOAT_ZERO: a gain must be larger by this much to replace an earlier one */
 
 /* ---- gains (XGBoost, equations 6 and 7; cut down to 10 decimals as FATE's criterion does) ---- */
 
@@ -124,104 +119,4 @@ struct split split_choose(const struct gbdt_tree_params *p, const struct split *
     for (size_t i = 2; i < n; i++)
         if (bests[peer].gain < bests[i].gain - TIE) peer = i;
     return bests[0].gain >= bests[peer].gain - TIE ? bests[0] : bests[peer];
-}
-
-/* ---- histograms ---- */
-
-/* The plain loop, kept as the tests' oracle. */
-void hist_build_ref(const struct binned *b, const bool *feature_on, const struct gh *gh, const uint32_t *rows,
-                    size_t n, struct gh *hist, uint32_t *count)
-{
-    size_t total = bins_total(b->bins);
-    memset(hist, 0, total * sizeof *hist);
-    memset(count, 0, total * sizeof *count);
-    for (size_t f = 0; f < b->bins->n_features; f++) {
-        if (feature_on && !feature_on[f]) continue;
-        for (size_t i = 0; i < n; i++) {
-            size_t k = b->bins->bucket_at[f] + b->col[f][rows[i]];
-            hist[k].g += gh[rows[i]].g, hist[k].h += gh[rows[i]].h;
-            count[k]++;
-        }
-    }
-}
-
-struct hist_job {
-    const struct binned *b;
-    const bool *feature_on;
-    const struct hist_task *task;
-    size_t n_tasks;
-    const struct gh *gh;
-    struct gh *ordered; /* gh in the order of the tasks' rows */
-    const size_t *at;   /* where a task's rows begin in it */
-};
-
-static status gather_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
-{
-    (void)cx, (void)chunk;
-    struct hist_job *j = arg;
-    for (size_t t = begin; t < end; t++)
-        for (size_t i = 0; i < j->task[t].n; i++)
-            j->ordered[j->at[t] + i] = j->gh[j->task[t].rows[i]];
-    return OK;
-}
-
-static status hist_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
-{
-    (void)chunk;
-    struct hist_job *j = arg;
-    size_t nf = j->b->bins->n_features;
-    TRY(ctx_check(cx));
-    for (size_t k = begin; k < end; k++) {
-        const struct hist_task *t = &j->task[k / nf];
-        size_t f = k % nf, n_buckets = bins_buckets(j->b->bins, f);
-        struct gh *hist = t->hist + j->b->bins->bucket_at[f];
-        uint32_t *count = t->count + j->b->bins->bucket_at[f];
-        memset(hist, 0, n_buckets * sizeof *hist);
-        memset(count, 0, n_buckets * sizeof *count);
-        if (j->feature_on && !j->feature_on[f]) continue;
-        const uint8_t *restrict col = j->b->col[f];
-        const struct gh *restrict gh = j->ordered + j->at[k / nf];
-        const uint32_t *restrict rows = t->rows;
-        for (size_t i = 0; i < t->n; i++) {
-            size_t b = col[rows[i]];
-            hist[b].g += gh[i].g, hist[b].h += gh[i].h;
-            count[b]++;
-        }
-    }
-    return OK;
-}
-
-status hist_build_all(struct ctx *cx, const struct binned *b, const bool *feature_on, const struct gh *gh,
-                      const struct hist_task *task, size_t n_tasks)
-{
-    size_t nf = b->bins->n_features, n = 0;
-    if (n_tasks == 0 || nf == 0) return OK;
-    struct arena_mark mark = arena_mark(cx->mem);
-    size_t *at = NEW(cx, size_t, n_tasks);
-    if (!at) return FAIL(cx, NOMEM, "%zu histograms", n_tasks);
-    for (size_t t = 0; t < n_tasks; t++)
-        at[t] = n, n += task[t].n;
-    struct gh *ordered = NEW(cx, struct gh, n + 1);
-    if (!ordered) return FAIL(cx, NOMEM, "gradients of %zu rows", n);
-    struct hist_job j = {b, feature_on, task, n_tasks, gh, ordered, at};
-    size_t rows = n / n_tasks + 1, grain = TASK_UPDATES / rows + 1;
-    TRY(pool_for(cx, n_tasks, grain, gather_chunk, &j));
-    TRY(pool_for(cx, n_tasks * nf, grain, hist_chunk, &j));
-    arena_rewind(cx->mem, mark);
-    return OK;
-}
-
-status hist_build(struct ctx *cx, const struct binned *b, const bool *feature_on, const struct gh *gh,
-                  const uint32_t *rows, size_t n, struct gh *hist, uint32_t *count)
-{
-    return hist_build_all(cx, b, feature_on, gh, &(struct hist_task){rows, n, hist, count}, 1);
-}
-
-void hist_subtract(struct gh *parent, uint32_t *parent_count, const struct gh *sibling,
-                   const uint32_t *sibling_count, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        parent[i].g -= sibling[i].g, parent[i].h -= sibling[i].h;
-        parent_count[i] -= sibling_count[i];
-    }
 }

@@ -23,7 +23,7 @@ sites_start() { # options of `norn site run` for both
 }
 upload() { "$norn" upload --site "$dir/$1" "$2" --table "$3" "${@:4}" >/dev/null; } # SITE FILE TABLE
 # The job of two JSON files to its end; its record goes to $dir/job.json.
-run_job() { "$norn" job submit --site "$dir/guest" --dsl "$1" --conf "$2" --wait --json >"$dir/job.json"; }
+run_job() { "$norn" job submit --site "$dir/guest" --dsl "$1" --conf "$2" --wait --json >"$dir/job.json" || { cat "$dir/job.json" >&2; return 1; }; }
 job_field() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$dir/job.json" "$1"; }
 # Seconds of a component at the guest in the job of $dir/job.json.
 task_seconds() {

@@ -1,5 +1,6 @@
 /* Component Intersection: which rows all parties have, as a table that refers to them by number. */
 #include "base/arena.h"
+#include "base/log.h"
 #include "fed/component.h"
 #include "fed/intersection/psi.h"
 #include <string.h>
@@ -54,8 +55,8 @@ static const struct param params[] = {
      "for intersect_method rsa"},
     {"rsa_params.random_base_fraction", PARAM_NUM, true, "null", NULL, 0, 0, PARAM_UNBUILT,
      "for intersect_method rsa"},
-    {"rsa_params.key_length", PARAM_INT, false, "1024", NULL, 1024, 16384, PARAM_UNBUILT,
-     "for intersect_method rsa"},
+    {"rsa_params.key_length", PARAM_INT, false, "1024", NULL, 1024, 3072, PARAM_BUILT,
+     "bits of the key of rsa: 2048 (also for less) or 3072"},
     {"rsa_params.random_bit", PARAM_INT, false, "128", NULL, 1, 4096, PARAM_UNBUILT,
      "for intersect_method rsa"},
     {"dh_params.salt", PARAM_STR, false, "\"\"", NULL, 0, 0, PARAM_UNBUILT, "for intersect_method dh"},
@@ -84,12 +85,13 @@ static const struct param params[] = {
 static status check(struct ctx *cx, const json_t *p)
 {
     const char *method = json_string_value(json_object_get(p, "intersect_method"));
-    if (strcasecmp(method, "ecdh") == 0) return OK;
+    if (strcasecmp(method, "ecdh") == 0 || strcasecmp(method, "rsa") == 0) return OK;
     if (strcasecmp(method, "raw") == 0)
         return FAIL(cx, UNSUPPORTED,
                     "intersect_method raw shows ids to the other party (FATE silently runs ecdh for it): "
                     "say ecdh");
-    return FAIL(cx, UNSUPPORTED, "intersect_method %s is not built: say ecdh (curve25519, 128 bits)", method);
+    return FAIL(cx, UNSUPPORTED, "intersect_method %s is not built: say ecdh (curve25519, 128 bits) or rsa",
+                method);
 }
 
 static void on_progress(void *task, uint64_t done, uint64_t all)
@@ -136,24 +138,46 @@ static status finish(struct ctx *cx, struct task *t, const struct table *in, con
     return report(cx, t, in->n_rows, r->n);
 }
 
+static bool is_rsa(const struct task *t)
+{
+    return strcasecmp(task_str(t, "intersect_method"), "rsa") == 0;
+}
+
+/* FATE's default of 1024 bits is broken in practice: never less than 2048. */
+static int rsa_bits(struct ctx *cx, const struct task *t)
+{
+    int64_t asked = task_int(t, "rsa_params.key_length");
+    if (asked < 2048)
+        log_warn(cx, "rsa_params.key_length is below 112 bits of security and was raised", KV("to", 2048));
+    return asked <= 2048 ? 2048 : 3072;
+}
+
 static status run_guest(struct ctx *cx, struct task *t)
 {
     const struct table *in = task_input(t, "data");
+    const struct psi_progress progress = {on_progress, t};
     struct party hosts[TASK_PARTIES_MAX];
     struct psi_result r;
     size_t n = task_n(t, ROLE_HOST);
     for (size_t i = 0; i < n; i++)
         hosts[i] = task_party(t, ROLE_HOST, i);
-    TRY(psi_guest(cx, t->channel, hosts, n, in, &(struct psi_progress){on_progress, t}, &r));
+    if (is_rsa(t))
+        TRY(psi_rsa_guest(cx, t->channel, rsa_bits(cx, t), hosts, n, in, &progress, &r));
+    else
+        TRY(psi_ecdh_guest(cx, t->channel, hosts, n, in, &progress, &r));
     return finish(cx, t, in, &r, n);
 }
 
 static status run_host(struct ctx *cx, struct task *t)
 {
     const struct table *in = task_input(t, "data");
+    const struct psi_progress progress = {on_progress, t};
+    struct party guest = task_party(t, ROLE_GUEST, 0);
     struct psi_result r;
-    TRY(psi_host(cx, t->channel, task_party(t, ROLE_GUEST, 0), in, &(struct psi_progress){on_progress, t},
-                 &r));
+    if (is_rsa(t))
+        TRY(psi_rsa_host(cx, t->channel, rsa_bits(cx, t), guest, in, &progress, &r));
+    else
+        TRY(psi_ecdh_host(cx, t->channel, guest, in, &progress, &r));
     return finish(cx, t, in, &r, 1);
 }
 

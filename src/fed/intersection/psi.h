@@ -1,4 +1,5 @@
-/* psi.h - private set intersection by Diffie-Hellman on Curve25519, for one guest and one or more hosts.
+/* psi.h - private set intersection for one guest and one or more hosts: by Diffie-Hellman on Curve25519 (the default), or by
+ * RSA blind signatures (FATE's `rsa`; rsa.c).
  *
  * Source: Meadows, "A more efficient cryptographic matchmaking protocol", S&P 1986; Huberman, Franklin, Hogg, EC 1999;
  * semi-honest security in the random-oracle model under decisional Diffie-Hellman on the group of crypto/curve.h.
@@ -32,7 +33,13 @@ struct psi_result {
 };
 /* Both ends fail alike before anything is sent when the own table has duplicate ids (FORMAT: how many, first row) or no
  * row (ARG). PROTO: a peer's message is malformed, repeats a point, or has a point of small order. */
-status psi_guest(struct ctx *cx, struct channel *ch, const struct party *hosts, size_t n_hosts,
-                 const struct table *t, const struct psi_progress *pr, struct psi_result *out);
-status psi_host(struct ctx *cx, struct channel *ch, struct party guest, const struct table *t,
-                const struct psi_progress *pr, struct psi_result *out);
+status psi_ecdh_guest(struct ctx *cx, struct channel *ch, const struct party *hosts, size_t n_hosts,
+                      const struct table *t, const struct psi_progress *pr, struct psi_result *out);
+status psi_ecdh_host(struct ctx *cx, struct channel *ch, struct party guest, const struct table *t,
+                     const struct psi_progress *pr, struct psi_result *out);
+/* The same by RSA; key_bits: 2048 or 3072, the same at both ends. PROTO also: a key of another size, a wrong signature. */
+status psi_rsa_guest(struct ctx *cx, struct channel *ch, int key_bits, const struct party *hosts,
+                     size_t n_hosts, const struct table *t, const struct psi_progress *pr,
+                     struct psi_result *out);
+status psi_rsa_host(struct ctx *cx, struct channel *ch, int key_bits, struct party guest,
+                    const struct table *t, const struct psi_progress *pr, struct psi_result *out);

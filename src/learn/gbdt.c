@@ -146,16 +146,6 @@ struct row_job {
     const struct tree *tree;
 };
 
-static status weigh_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
-{
-    (void)cx, (void)chunk;
-    struct trainer *t = ((struct row_job *)arg)->t;
-    for (unsigned k = 0; k < t->dim; k++)
-        for (size_t i = begin; i < end; i++)
-            t->g[k * t->d->n + i] *= t->d->weight[i], t->h[k * t->d->n + i] *= t->d->weight[i];
-    return OK;
-}
-
 static status quantise_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
 {
     (void)cx, (void)chunk;
@@ -244,17 +234,21 @@ static status one_tree(struct ctx *cx, struct trainer *t, size_t round, unsigned
 
 /* ---- rounds ---- */
 
+/* The loss of this round and the gradients of the next: from one exponential per row. */
+static status gradient(struct ctx *cx, struct trainer *t, double *loss)
+{
+    const struct gbdt_data *d = t->d;
+    return gbdt_gradient(cx, &t->p->objective, d->y, t->score, d->weight, d->n, t->g, t->h, loss);
+}
+
 static status one_round(struct ctx *cx, struct trainer *t, size_t round, bool *stop)
 {
     const struct gbdt_params *p = t->p;
-    size_t n = t->d->n;
     TRY(ctx_check(cx));
-    TRY(gbdt_gradient(cx, &p->objective, t->d->y, t->score, n, t->g, t->h));
-    if (t->d->weight) TRY(pool_for(cx, n, ROWS, weigh_chunk, &(struct row_job){.t = t}));
     for (unsigned k = 0; k < t->dim; k++)
         TRY(one_tree(cx, t, round, k));
     double loss, before = round ? t->losses[round - 1] : (double)INFINITY;
-    TRY(gbdt_mean_loss(cx, &p->objective, t->d->y, t->score, t->d->weight, n, &loss));
+    TRY(gradient(cx, t, &loss));
     t->losses[round] = loss;
     t->so_far.n_rounds = round + 1, t->so_far.n_trees = (round + 1) * t->dim;
     t->so_far.best_round = round;
@@ -279,6 +273,8 @@ static status train(struct ctx *cx, struct trainer *t, const struct ensemble **o
     if (!t->keep || !t->tmp || !t->columns) return FAIL(cx, NOMEM, "training");
     TRY(set_up(cx, t));
     bool stop = false;
+    double start;
+    TRY(gradient(cx, t, &start));
     for (size_t round = 0; round < t->p->n_rounds && !stop; round++)
         TRY(one_round(cx, t, round, &stop));
     struct ensemble *e = NEW(cx, struct ensemble, 1);

@@ -40,12 +40,10 @@ status gbdt_check_labels(struct ctx *cx, const struct gbdt_objective *o, const d
                          size_t n); /* ARG names row */
 status gbdt_init_score(struct ctx *cx, const struct gbdt_objective *o, const double *y, size_t n,
                        double *init);
-/* g and h of every tree of the round: that of tree k and row i at [k * n + i]. */
+/* At these scores: g and h of every tree of the round, that of tree k and row i at [k * n + i], and the mean loss as FATE
+ * reports it, in a fixed order of summation. weight: n, or NULL = all 1; multiplies all three. ARG: no rows. */
 status gbdt_gradient(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score,
-                     size_t n, double *g, double *h);
-/* Mean loss over rows (weighted when weight is not NULL), as FATE reports it; fixed order of summation. */
-status gbdt_mean_loss(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score,
-                      const double *weight, size_t n, double *out);
+                     const double *weight, size_t n, double *g, double *h, double *loss);
 /* Scores to predictions: probability of class 1; class probabilities; value. In place is fine. */
 void gbdt_predict_from_score(const struct gbdt_objective *o, const double *score, size_t n, double *out);
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS       8192
+#define ROWS       4096
 #define SMALL      1e-8 /* FATE's FLOAT_ZERO: the least huber delta, and what lae takes for equal */
 #define PROB_LEAST 1e-300
 
@@ -135,20 +135,15 @@ static void regression_gradient(const struct gbdt_objective *o, double y, double
     }
     case GBDT_LOGISTIC:
     case GBDT_SOFTMAX:
-        *g = *h = 0;
         break; /* not here */
     }
 }
 
-/* Loss of one row; p: its prediction (gbdt_predict_from_score), s: its raw score. */
-static double row_loss(const struct gbdt_objective *o, double y, const double *p, double s)
+/* Loss of one row of a regression objective at score s. */
+static double regression_loss(const struct gbdt_objective *o, double y, double s)
 {
     double d = s - y, q = o->param;
     switch (o->loss) {
-    case GBDT_LOGISTIC:
-        return -log(fmax(y > 0.5 ? p[0] : 1 - p[0], PROB_LEAST));
-    case GBDT_SOFTMAX:
-        return -log(fmax(p[(size_t)y], PROB_LEAST));
     case GBDT_LSE:
         return d * d;
     case GBDT_LAE:
@@ -158,13 +153,32 @@ static double row_loss(const struct gbdt_objective *o, double y, const double *p
     case GBDT_FAIR:
         return q * fabs(d) - q * q * log(fabs(d) / q + 1);
     case GBDT_TWEEDIE: {
-        double l = log(fmax(p[0], 1e-10));
+        double l = log(fmax(exp(s), 1e-10));
         return q == 1 ? exp(l) - y * l : exp((2 - q) * l) / (2 - q) - y * exp((1 - q) * l) / (1 - q);
     }
     case GBDT_LOG_COSH:
         return fabs(d) + log1p(exp(-2 * fabs(d))) - M_LN2; /* log cosh without overflow */
+    case GBDT_LOGISTIC:
+    case GBDT_SOFTMAX:
+        break; /* not here */
     }
     return 0;
+}
+
+/* The sum of weight * -log p. The log of a product is taken where weights are equal: one for hundreds of rows. */
+struct log_sum {
+    double sum, product;
+};
+static inline void log_sum_add(struct log_sum *l, double p, double weight)
+{
+    if (weight != 1 || p < 1e-100) {
+        l->sum -= weight * log(fmax(p, PROB_LEAST));
+        return;
+    }
+    l->product *= p;
+    if (l->product > 1e-200) return;
+    l->sum -= log(l->product);
+    l->product = 1;
 }
 
 struct gradient_job {
@@ -172,78 +186,80 @@ struct gradient_job {
     const double *y, *score, *weight;
     size_t n;
     double *g, *h;
-    double *sum, *mass; /* losses per chunk */
+    double *sum, *mass; /* of the losses and weights of a chunk */
 };
 
-static status softmax_gradients(struct ctx *cx, const struct gradient_job *j, size_t begin, size_t end)
+static double logistic_rows(const struct gradient_job *j, size_t begin, size_t end)
+{
+    struct log_sum l = {.product = 1};
+    for (size_t i = begin; i < end; i++) {
+        double w = j->weight ? j->weight[i] : 1, q = sigmoid(j->score[i]);
+        j->g[i] = w * (q - j->y[i]), j->h[i] = w * (q * (1 - q));
+        log_sum_add(&l, j->y[i] > 0.5 ? q : 1 - q, w);
+    }
+    return l.sum - log(l.product);
+}
+
+static status softmax_rows(struct ctx *cx, const struct gradient_job *j, size_t begin, size_t end,
+                           double *loss)
 {
     unsigned dim = gbdt_dim(j->o);
     double *p = NEW(cx, double, dim);
     if (!p) return FAIL(cx, NOMEM, "%u classes", dim);
+    struct log_sum l = {.product = 1};
     for (size_t i = begin; i < end; i++) {
+        double w = j->weight ? j->weight[i] : 1;
         softmax(j->score + i * dim, dim, p);
         for (unsigned k = 0; k < dim; k++) {
-            j->g[k * j->n + i] = p[k] - (j->y[i] == k ? 1 : 0);
-            j->h[k * j->n + i] = p[k] * (1 - p[k]);
+            j->g[k * j->n + i] = w * (p[k] - (j->y[i] == k ? 1 : 0));
+            j->h[k * j->n + i] = w * (p[k] * (1 - p[k]));
         }
+        log_sum_add(&l, p[(size_t)j->y[i]], w);
     }
+    *loss = l.sum - log(l.product);
     return OK;
+}
+
+static double regression_rows(const struct gradient_job *j, size_t begin, size_t end)
+{
+    double sum = 0;
+    for (size_t i = begin; i < end; i++) {
+        double w = j->weight ? j->weight[i] : 1, g = 0, h = 0;
+        regression_gradient(j->o, j->y[i], j->score[i], &g, &h);
+        j->g[i] = w * g, j->h[i] = w * h;
+        sum += w * regression_loss(j->o, j->y[i], j->score[i]);
+    }
+    return sum;
 }
 
 static status gradient_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
 {
-    (void)chunk;
     struct gradient_job *j = arg;
-    if (j->o->loss == GBDT_SOFTMAX) return softmax_gradients(cx, j, begin, end);
-    for (size_t i = begin; i < end; i++) {
-        if (j->o->loss == GBDT_LOGISTIC) {
-            double q = sigmoid(j->score[i]);
-            j->g[i] = q - j->y[i], j->h[i] = q * (1 - q);
-        } else {
-            regression_gradient(j->o, j->y[i], j->score[i], &j->g[i], &j->h[i]);
-        }
-    }
+    double mass = j->weight ? 0 : (double)(end - begin);
+    for (size_t i = begin; j->weight && i < end; i++)
+        mass += j->weight[i];
+    j->mass[chunk] = mass;
+    if (j->o->loss == GBDT_SOFTMAX) return softmax_rows(cx, j, begin, end, &j->sum[chunk]);
+    j->sum[chunk] =
+        j->o->loss == GBDT_LOGISTIC ? logistic_rows(j, begin, end) : regression_rows(j, begin, end);
     return OK;
 }
 
 status gbdt_gradient(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score,
-                     size_t n, double *g, double *h)
-{
-    struct gradient_job j = {.o = o, .y = y, .score = score, .n = n, .g = g, .h = h};
-    return pool_for(cx, n, ROWS, gradient_chunk, &j);
-}
-
-static status loss_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
-{
-    struct gradient_job *j = arg;
-    unsigned dim = gbdt_dim(j->o);
-    double *p = NEW(cx, double, dim), sum = 0, mass = 0;
-    if (!p) return FAIL(cx, NOMEM, "%u classes", dim);
-    for (size_t i = begin; i < end; i++) {
-        double w = j->weight ? j->weight[i] : 1;
-        gbdt_predict_from_score(j->o, j->score + i * dim, 1, p);
-        sum += w * row_loss(j->o, j->y[i], p, j->score[i * dim]);
-        mass += w;
-    }
-    j->sum[chunk] = sum, j->mass[chunk] = mass;
-    return OK;
-}
-
-status gbdt_mean_loss(struct ctx *cx, const struct gbdt_objective *o, const double *y, const double *score,
-                      const double *weight, size_t n, double *out)
+                     const double *weight, size_t n, double *g, double *h, double *loss)
 {
     if (n == 0) return FAIL(cx, ARG, "no rows to take a loss of");
     struct arena_mark mark = arena_mark(cx->mem);
     size_t chunks = pool_chunks(n, ROWS);
-    struct gradient_job j = {.o = o, .y = y, .score = score, .weight = weight};
+    struct gradient_job j = {.o = o, .y = y, .score = score, .weight = weight, .n = n, .g = g, .h = h};
     j.sum = NEW(cx, double, chunks), j.mass = NEW(cx, double, chunks);
     if (!j.sum || !j.mass) return FAIL(cx, NOMEM, "%zu partial losses", chunks);
-    TRY(pool_for(cx, n, ROWS, loss_chunk, &j));
+    TRY(pool_for(cx, n, ROWS, gradient_chunk, &j));
     double sum = 0, mass = 0;
     for (size_t c = 0; c < chunks; c++)
         sum += j.sum[c], mass += j.mass[c];
     arena_rewind(cx->mem, mark);
-    *out = sum / mass;
+    *loss = sum / mass;
     return OK;
 }
 

@@ -162,8 +162,8 @@ static void add_gradients(struct ctx *cx, struct patterns *s, const struct world
     const struct gbdt_objective o = {.loss = GBDT_LOGISTIC, .n_classes = 2};
     size_t n = w->s->n;
     const struct table *t = NULL;
-    double *p = NEW(cx, double, n), *g = NEW(cx, double, n), *h = NEW(cx, double, n);
-    CHECK_OK(cx, gbdt_gradient(cx, &o, w->y, p, n, 0, g, h)); /* score 0: +-0.5 and 0.25 */
+    double *p = NEW(cx, double, n), *g = NEW(cx, double, n), *h = NEW(cx, double, n), loss;
+    CHECK_OK(cx, gbdt_gradient(cx, &o, w->y, p, NULL, n, g, h, &loss)); /* score 0: +-0.5 and 0.25 */
     int64_t pair[4];
     for (size_t i = 0; i + 1 < n; i++) { /* all alike: only several in a row tell something */
         pair[0] = llround(ldexp(g[i], 30)), pair[1] = llround(ldexp(h[i], 30));

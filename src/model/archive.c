@@ -1,5 +1,6 @@
 /* One model in one zip, FATE's layout, plus checksums.sha256: a line "<hex>  <path>" for every other member. */
 #include "base/arena.h"
+#include "base/evp.h"
 #include "base/file.h"
 #include "base/secret.h"
 #include "model/model.h"
@@ -7,37 +8,52 @@
 #include "model/pb_json.h"
 #include <archive.h>
 #include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
-#include "base/evp.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MEMBER_MAX  (1u << 30) /* bytes of one member */
-#define ARCHIVE_MAX (4ull << 30)
-#define MEMBERS_MAX 20000
-#define SUMS        "checksums.sha256"
+#define SUMS       "checksums.sha256"
+#define SUMS_MAX   ((size_t)16 << 20)
+#define IMPORT_MEM ((size_t)2 << 30) /* what the messages of an archive may take while they are looked at */
 
-static status sha256_hex(struct ctx *cx, const void *p, size_t n, char out[65])
+/* The folders of a model; whatever else lies beside them is not part of it. */
+static const char *const roots[] = {"checkpoint", "define", "run_parameters", "variables"};
+
+static void digest_text(EVP_MD_CTX *md, char out[65])
 {
-    uint8_t d[32];
-    if (!EVP_Digest(p, n, d, NULL, EVP_sha256(), NULL)) return FAIL(cx, INTERNAL, "SHA-256");
-    for (int i = 0; i < 32; i++) {
-        out[2 * i] = "0123456789abcdef"[d[i] >> 4];
-        out[2 * i + 1] = "0123456789abcdef"[d[i] & 15];
-    }
-    out[64] = 0;
-    return OK;
+    uint8_t d[32] = {0};
+    EVP_DigestFinal_ex(md, d, NULL);
+    for (int i = 0; i < 32; i++)
+        snprintf(out + 2 * i, 3, "%02x", d[i]);
 }
 
-/* --- export ---------------------------------------------------------------------------------------------- */
+static void digest_freep(EVP_MD_CTX **md)
+{
+    EVP_MD_CTX_free(*md);
+}
+
+static EVP_MD_CTX *digest_new(void)
+{
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    if (md && EVP_DigestInit_ex(md, EVP_sha256(), NULL)) return md;
+    EVP_MD_CTX_free(md);
+    return NULL;
+}
+
+/* ---- export ---- */
+
 struct zip {
     struct archive *a;
     const char *root;
     struct buf sums;
 };
 
+/* Without a time of its own, so that the same model gives the same archive: it shows as 1980, the format's first. */
 static status zip_member(struct ctx *cx, struct zip *z, const char *name, const void *p, size_t n)
 {
     struct archive_entry *e = archive_entry_new();
@@ -46,33 +62,47 @@ static status zip_member(struct ctx *cx, struct zip *z, const char *name, const 
     archive_entry_set_size(e, (la_int64_t)n);
     archive_entry_set_filetype(e, AE_IFREG);
     archive_entry_set_perm(e, 0600);
-    archive_entry_set_mtime(e, 315532800,
-                            0); /* 1980-01-01, the zip format's first: same model, same archive */
     bool ok = archive_write_header(z->a, e) == ARCHIVE_OK &&
               (n == 0 || archive_write_data(z->a, p, n) == (la_ssize_t)n);
     archive_entry_free(e);
     return ok ? OK : FAIL(cx, IO, "write member %s: %s", name, archive_error_string(z->a));
 }
 
+static status zip_file(struct ctx *cx, struct zip *z, const char *name)
+{
+    struct bytes data;
+    char hex[65];
+    CLEANUP(digest_freep) EVP_MD_CTX *md = digest_new();
+    PATH(cx, path, "%s/%s", z->root, name);
+    TRY(file_read(cx, path, MODEL_FILE_MAX, &data));
+    if (!md || !EVP_DigestUpdate(md, data.p, data.n)) return FAIL(cx, NOMEM, "SHA-256");
+    digest_text(md, hex);
+    buf_printf(&z->sums, "%s  %s\n", hex, name);
+    return zip_member(cx, z, name, data.p, data.n);
+}
+
+static bool is_left_over(const char *name)
+{
+    size_t n = strlen(name);
+    return name[0] == '.' ||
+           (n > 4 && strcmp(name + n - 4, ".tmp") == 0); /* file_write's, when it was killed */
+}
+
 static status zip_tree(struct ctx *cx, struct zip *z, const char *rel)
 {
-    const char *path = arena_printf(cx->mem, "%s/%s", z->root, rel);
+    PATH(cx, path, "%s/%s", z->root, rel);
     const char **names;
     size_t n;
     TRY(dir_list(cx, path, &names, &n));
     for (size_t i = 0; i < n; i++) {
-        const char *name = *rel ? arena_printf(cx->mem, "%s/%s", rel, names[i]) : names[i];
-        const char *full = arena_printf(cx->mem, "%s/%s", z->root, name);
-        if (file_exists(arena_printf(cx->mem, "%s/.", full))) {
-            TRY(zip_tree(cx, z, name));
-            continue;
-        }
-        struct bytes data;
-        char hex[65];
-        TRY(file_read(cx, full, MEMBER_MAX, &data));
-        TRY(sha256_hex(cx, data.p, data.n, hex));
-        buf_printf(&z->sums, "%s  %s\n", hex, name);
-        TRY(zip_member(cx, z, name, data.p, data.n));
+        struct stat st;
+        struct arena_mark mark = arena_mark(cx->mem);
+        PATH(cx, name, "%s/%s", rel, names[i]);
+        PATH(cx, full, "%s/%s", z->root, name);
+        if (is_left_over(names[i])) continue;
+        if (lstat(full, &st)) return FAIL(cx, IO, "%s: %m", full);
+        TRY(S_ISDIR(st.st_mode) ? zip_tree(cx, z, name) : zip_file(cx, z, name));
+        arena_rewind(cx->mem, mark);
     }
     return OK;
 }
@@ -85,14 +115,20 @@ static void zip_free(struct zip *z)
 
 static status zip_write(struct ctx *cx, const char *root, const char *file)
 {
+    CLEANUP(fd_closep) int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) return FAIL(cx, IO, "create %s: %m", file);
     CLEANUP(zip_free) struct zip z = {archive_write_new(), root, {0}};
     if (!z.a) return FAIL(cx, NOMEM, "zip");
-    if (archive_write_set_format_zip(z.a) || archive_write_open_filename(z.a, file))
+    if (archive_write_set_format_zip(z.a) || archive_write_open_fd(z.a, fd))
         return FAIL(cx, IO, "write %s: %s", file, archive_error_string(z.a));
-    TRY(zip_tree(cx, &z, ""));
+    for (size_t i = 0; i < LEN(roots); i++) {
+        PATH(cx, path, "%s/%s", root, roots[i]);
+        if (file_exists(path)) TRY(zip_tree(cx, &z, roots[i]));
+    }
     TRY(buf_ok(cx, &z.sums));
     TRY(zip_member(cx, &z, SUMS, z.sums.p, z.sums.n));
     if (archive_write_close(z.a)) return FAIL(cx, IO, "write %s: %s", file, archive_error_string(z.a));
+    if (fsync(fd) && errno != EINVAL) return FAIL(cx, IO, "sync %s: %m", file);
     return OK;
 }
 
@@ -102,14 +138,15 @@ status model_export(struct ctx *cx, const char *dir, const struct model_key *k, 
     struct model_pipeline p;
     TRY(model_load_pipeline(cx, dir, k, &p));
     TRY(model_path(cx, dir, k, &folder));
-    const char *tmp = arena_printf(cx->mem, "%s.tmp", file);
+    PATH(cx, tmp, "%s.tmp", file);
     status st = zip_write(cx, folder, tmp);
     if (!st.code && rename(tmp, file)) st = FAIL(cx, IO, "rename %s: %m", file);
     if (st.code) unlink(tmp);
     return st;
 }
 
-/* --- import ---------------------------------------------------------------------------------------------- */
+/* ---- import ---- */
+
 struct sum {
     const char *path;
     char hex[65];
@@ -117,11 +154,13 @@ struct sum {
 };
 struct unzip {
     struct archive *a;
-    const char *root;
+    const char *root; /* where the members go */
+    const struct archive_bounds *max;
     struct sum *members;
-    size_t n;
+    size_t n, cap;
     uint64_t bytes;
-    struct bytes sums; /* p NULL: the archive brings none (FATE's do not) */
+    bool has_sums; /* FATE's archives do not */
+    struct bytes sums;
 };
 
 static void unzip_free(struct unzip *u)
@@ -129,89 +168,120 @@ static void unzip_free(struct unzip *u)
     archive_read_free(u->a);
 }
 
-/* True for the folders that a model may have; anything else is refused by name. */
-static bool known_path(const char *name)
-{
-    static const char *const roots[] = {"define/", "variables/data/", "run_parameters/", "checkpoint/"};
-    for (size_t i = 0; i < LEN(roots); i++)
-        if (strncmp(name, roots[i], strlen(roots[i])) == 0) return true;
-    return false;
-}
-
 static status check_path(struct ctx *cx, const char *name)
 {
-    size_t n = strlen(name);
+    size_t n = strlen(name), root = strcspn(name, "/");
+    bool known = false;
     if (n == 0 || n > 512) return FAIL(cx, FORMAT, "a member's name has %zu bytes: want 1 to 512", n);
-    if (!known_path(name)) return FAIL(cx, FORMAT, "member \"%.80s\" is not part of a model", name);
-    char part[512];
-    for (const char *s = name; *s;) {
+    for (size_t i = 0; i < LEN(roots); i++)
+        known = known || (strlen(roots[i]) == root && strncmp(name, roots[i], root) == 0 && name[root]);
+    if (!known) return FAIL(cx, FORMAT, "member \"%.80s\" is not part of a model", name);
+    for (const char *s = name;; s++) {
         size_t len = strcspn(s, "/");
+        char part[513];
         memcpy(part, s, len);
         part[len] = 0;
-        TRY_IN(cx, model_check_name(cx, "path", part), "member \"%.80s\"", name);
+        TRY_IN(cx, model_check_stored_name(cx, "path", part), "member \"%.80s\"", name);
+        if (is_left_over(part)) return FAIL(cx, FORMAT, "member \"%.80s\" is not part of a model", name);
         s += len;
-        if (*s == '/') s++;
+        if (!*s) return OK;
     }
+}
+
+/* The next piece of a member; n 0: it ended. `room`: what the member may still have. */
+static status next_piece(struct ctx *cx, struct unzip *u, const char *name, size_t room, uint8_t *piece,
+                         size_t cap, size_t *n)
+{
+    la_ssize_t got = archive_read_data(u->a, piece, cap);
+    if (got < 0) return FAIL(cx, FORMAT, "member %s: %s", name, archive_error_string(u->a));
+    u->bytes += (uint64_t)got;
+    if (u->bytes > u->max->total)
+        return FAIL(cx, LIMIT, "the archive unpacks to more than %" PRIu64 " bytes", u->max->total);
+    if ((size_t)got > room) return FAIL(cx, LIMIT, "member %s is too large", name);
+    *n = (size_t)got;
     return OK;
 }
 
-static status read_member(struct ctx *cx, struct unzip *u, const char *name, struct buf *out)
+static status read_sums(struct ctx *cx, struct unzip *u)
 {
-    out->max = MEMBER_MAX;
-    for (;;) {
-        uint8_t piece[65536];
-        la_ssize_t got = archive_read_data(u->a, piece, sizeof piece);
-        if (got < 0) return FAIL(cx, FORMAT, "member %s: %s", name, archive_error_string(u->a));
-        if (got == 0) return buf_ok(cx, out);
-        u->bytes += (uint64_t)got;
-        if (u->bytes > ARCHIVE_MAX)
-            return FAIL(cx, LIMIT, "the archive unpacks to more than %llu bytes", ARCHIVE_MAX);
-        buf_put(out, piece, (size_t)got);
-        if (out->bad) return FAIL(cx, LIMIT, "member %s has more than %u bytes", name, MEMBER_MAX);
-    }
+    CLEANUP(buf_free) struct buf data = {0};
+    uint8_t piece[16384];
+    size_t n;
+    if (u->has_sums) return FAIL(cx, FORMAT, SUMS " stands there twice");
+    u->has_sums = true;
+    do {
+        TRY(next_piece(cx, u, SUMS, SUMS_MAX - data.n, piece, sizeof piece, &n));
+        buf_put(&data, piece, n);
+    } while (n);
+    TRY(buf_ok(cx, &data));
+    return buf_to_arena(cx, &data, &u->sums);
 }
 
-static status store_member(struct ctx *cx, struct unzip *u, const char *name, const struct buf *data)
+static status write_member(struct ctx *cx, struct unzip *u, const char *name, char hex[65])
 {
-    if (u->n == MEMBERS_MAX) return FAIL(cx, LIMIT, "more than %d members", MEMBERS_MAX);
-    for (size_t i = 0; i < u->n; i++)
-        if (strcmp(u->members[i].path, name) == 0)
-            return FAIL(cx, FORMAT, "member %s stands there twice", name);
+    uint8_t piece[16384];
+    size_t n, all = 0;
+    PATH(cx, path, "%s/%s", u->root, name);
+    PATH(cx, folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    status st = dir_make(cx, folder, 0700);
+    if (st.code == ERR_EXISTS) return FAIL(cx, FORMAT, "member %s lies in another, which is a file", name);
+    TRY(st);
+    CLEANUP(fd_closep) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST) return FAIL(cx, FORMAT, "member %s stands there twice", name);
+    if (fd < 0) return FAIL(cx, IO, "create %s: %m", path);
+    CLEANUP(digest_freep) EVP_MD_CTX *md = digest_new();
+    if (!md) return FAIL(cx, NOMEM, "SHA-256");
+    do {
+        TRY(next_piece(cx, u, name, u->max->file - all, piece, sizeof piece, &n));
+        TRY_IN(cx, fd_write_all(cx, fd, piece, n), "member %s", name);
+        if (!EVP_DigestUpdate(md, piece, n)) return FAIL(cx, INTERNAL, "SHA-256");
+        all += n;
+    } while (n);
+    digest_text(md, hex);
+    return OK;
+}
+
+static status store_member(struct ctx *cx, struct unzip *u, const char *name)
+{
+    if (u->n == u->max->members) return FAIL(cx, LIMIT, "more than %zu members", u->max->members);
+    if (u->n == u->cap) {
+        size_t cap = u->cap ? 2 * u->cap : 64;
+        struct sum *more = NEW(cx, struct sum, cap);
+        if (!more) return FAIL(cx, NOMEM, "%zu members", cap);
+        if (u->n) memcpy(more, u->members, u->n * sizeof *more);
+        u->members = more, u->cap = cap;
+    }
     struct sum *s = &u->members[u->n];
     s->path = arena_strdup(cx->mem, name);
     if (!s->path) return FAIL(cx, NOMEM, "%s", name);
-    TRY(sha256_hex(cx, data->p, data->n, s->hex));
+    TRY(write_member(cx, u, s->path, s->hex));
     u->n++;
-    const char *path = arena_printf(cx->mem, "%s/%s", u->root, name);
-    const char *slash = strrchr(path, '/');
-    TRY(dir_make(cx, arena_strndup(cx->mem, path, (size_t)(slash - path)), 0700));
-    return file_write(cx, path, data->p, data->n, 0600);
+    return OK;
 }
 
 static status next_member(struct ctx *cx, struct unzip *u, struct archive_entry *e)
 {
     const char *name = archive_entry_pathname(e);
     if (!name) return FAIL(cx, FORMAT, "a member without a name");
+    /* Folders come with their files; the lock and the ready-made request are of the FATE that exported. */
     bool skip = archive_entry_filetype(e) == AE_IFDIR || strcmp(name, ".lock") == 0 ||
                 strcmp(name, "import_model.json") == 0;
     if (skip) return OK;
-    if (archive_entry_filetype(e) != AE_IFREG)
+    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e))
         return FAIL(cx, FORMAT, "member \"%.80s\" is not a plain file", name);
-    CLEANUP(buf_free) struct buf data = {0};
-    if (strcmp(name, SUMS) == 0) {
-        TRY(read_member(cx, u, name, &data));
-        return buf_to_arena(cx, &data, &u->sums);
-    }
+    if (strcmp(name, SUMS) == 0) return read_sums(cx, u);
     TRY(check_path(cx, name));
-    TRY(read_member(cx, u, name, &data));
-    return store_member(cx, u, name, &data);
+    return store_member(cx, u, name);
 }
 
+/* By its directory only: without it, which stands last, a zip that was cut off could pass for a smaller one. */
 static status unzip_all(struct ctx *cx, struct unzip *u, const char *file)
 {
-    if (!u->a || archive_read_support_format_zip(u->a)) return FAIL(cx, NOMEM, "zip reader");
-    if (archive_read_open_filename(u->a, file, 65536))
-        return FAIL(cx, IO, "open %s: %s", file, archive_error_string(u->a));
+    struct stat st;
+    if (!u->a || archive_read_support_format_zip_seekable(u->a)) return FAIL(cx, NOMEM, "zip reader");
+    if (stat(file, &st)) return errno == ENOENT ? FAIL(cx, NOTFOUND, "%m") : FAIL(cx, IO, "%m");
+    if (!S_ISREG(st.st_mode)) return FAIL(cx, FORMAT, "not a file");
+    if (archive_read_open_filename(u->a, file, 65536)) return FAIL(cx, IO, "%s", archive_error_string(u->a));
     for (;;) {
         struct archive_entry *e;
         int got = archive_read_next_header(u->a, &e);
@@ -221,109 +291,141 @@ static status unzip_all(struct ctx *cx, struct unzip *u, const char *file)
     }
 }
 
+/* ---- what is in it ---- */
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct sum *)a)->path, ((const struct sum *)b)->path);
+}
+
 static status check_sum_line(struct ctx *cx, struct unzip *u, const char *line, size_t n)
 {
-    if (n < 67 || line[64] != ' ' || line[65] != ' ')
+    if (n < 67 || n > 66 + 512 || line[64] != ' ' || line[65] != ' ')
         return FAIL(cx, FORMAT, SUMS ": a line of %zu bytes", n);
-    const char *path = line + 66;
-    for (size_t i = 0; i < u->n; i++) {
-        if (strlen(u->members[i].path) != n - 66 || memcmp(u->members[i].path, path, n - 66) != 0) continue;
-        if (memcmp(u->members[i].hex, line, 64) != 0)
-            return FAIL(cx, FORMAT, "member %s: its SHA-256 is %s, " SUMS " says %.64s", u->members[i].path,
-                        u->members[i].hex, line);
-        u->members[i].listed = true;
-        return OK;
-    }
-    return FAIL(cx, FORMAT, SUMS " names %.*s, which the archive does not hold", (int)(n - 66), path);
+    PATH(cx, path, "%.*s", (int)(n - 66), line + 66);
+    const struct sum key = {.path = path};
+    struct sum *s = u->n ? bsearch(&key, u->members, u->n, sizeof key, by_path) : NULL;
+    if (!s) return FAIL(cx, FORMAT, SUMS " names \"%.80s\", which the archive does not hold", path);
+    if (memcmp(s->hex, line, 64) != 0)
+        return FAIL(cx, FORMAT, "member %s: its SHA-256 is %s, " SUMS " says %.64s", path, s->hex, line);
+    s->listed = true;
+    return OK;
 }
 
 static status check_sums(struct ctx *cx, struct unzip *u)
 {
-    if (!u->sums.p) return OK;
+    if (!u->has_sums) return OK;
+    if (u->n) qsort(u->members, u->n, sizeof *u->members, by_path);
     const char *s = (const char *)u->sums.p, *end = s + u->sums.n;
     while (s < end) {
         const char *nl = memchr(s, '\n', (size_t)(end - s));
         size_t n = (size_t)((nl ? nl : end) - s);
         TRY(check_sum_line(cx, u, s, n));
-        s += n + 1;
+        s += nl ? n + 1 : n;
     }
     for (size_t i = 0; i < u->n; i++)
         if (!u->members[i].listed) return FAIL(cx, FORMAT, "member %s is not in " SUMS, u->members[i].path);
     return OK;
 }
 
-/* Every buffer must parse as the message define_meta says; unknown kinds are kept only when nothing can use them. */
+/* A buffer has to be the message that define_meta says. Its JSON view is made anew, so that what people are shown is what
+ * is used. */
+static status check_buffer(struct ctx *cx, const char *folder, const struct define_row *row)
+{
+    struct model_buffer b = {.name = row->name, .proto = row->proto};
+    PATH(cx, file, "%s/variables/data/%s/%s/%s", folder, row->component, row->alias, row->name);
+    if (!pb_find(row->proto))
+        return FAIL(cx, UNSUPPORTED, "%s holds a %s, which norn cannot use yet", row->component, row->proto);
+    if (!file_exists(file))
+        return FAIL(cx, FORMAT, "define_meta.yaml names %s of %s, which the archive does not hold", row->name,
+                    row->component);
+    TRY(file_read(cx, file, MODEL_FILE_MAX, &b.pb));
+    return view_write(cx, file, &b);
+}
+
+static status check_run_parameters(struct ctx *cx, const char *folder, const struct define_row *row)
+{
+    CLEANUP(json_decrefp) json_t *j = NULL;
+    PATH(cx, file, "%s/run_parameters/%s/run_parameters.json", folder, row->component);
+    if (!file_exists(file)) return OK;
+    TRY(js_read(cx, file, &j));
+    return json_is_object(j) ? OK
+                             : FAIL(cx, FORMAT, "run_parameters.json of %s is not an object", row->component);
+}
+
 static status check_model(struct ctx *cx, const char *folder, struct model_key *key)
 {
+    static const char *const needed[] = {"define/define_meta.yaml", PIPELINE_FILE};
     struct define_row *rows;
     struct model_pipeline p;
     size_t n;
-    TRY(define_read(cx, folder, &rows, &n));
-    TRY(pipeline_read(cx, folder, &p, key));
-    for (size_t i = 0; i < n; i++) {
-        const ProtobufCMessageDescriptor *d = rows[i].alias ? pb_find(rows[i].proto) : NULL;
-        if (!rows[i].alias) continue;
-        if (!d)
-            return FAIL(cx, UNSUPPORTED, "%s holds a %s, which norn cannot use yet", rows[i].component,
-                        rows[i].proto);
-        struct bytes pb;
-        ProtobufCMessage *m;
-        TRY(file_read(cx,
-                      arena_printf(cx->mem, "%s/variables/data/%s/%s/%s", folder, rows[i].component,
-                                   rows[i].alias, rows[i].name),
-                      MEMBER_MAX, &pb));
-        TRY_IN(cx, pb_unpack(cx, d, pb, &m), "%s", rows[i].name);
+    for (size_t i = 0; i < LEN(needed); i++) {
+        PATH(cx, file, "%s/%s", folder, needed[i]);
+        if (!file_exists(file)) return FAIL(cx, FORMAT, "the archive holds no %s", needed[i]);
     }
-    return OK;
+    TRY(define_read(cx, folder, &rows, &n));
+    for (size_t i = 0; i < n; i++) {
+        struct arena_mark mark = arena_mark(cx->mem);
+        if (rows[i].alias) TRY(check_buffer(cx, folder, &rows[i]));
+        TRY(check_run_parameters(cx, folder, &rows[i]));
+        arena_rewind(cx->mem, mark);
+    }
+    return pipeline_read(cx, folder, &p, key);
 }
 
 static status import_into(struct ctx *cx, const char *dir, const char *tmp, const char *file, bool replace,
-                          struct model_info *out)
+                          const struct archive_bounds *max, struct model_key *key, const char **folder)
 {
-    CLEANUP(unzip_free) struct unzip u = {.a = archive_read_new(), .root = tmp};
-    struct model_info info = {0};
-    const char *to;
-    u.members = NEW(cx, struct sum, MEMBERS_MAX);
-    if (!u.members) return FAIL(cx, NOMEM, "member list");
+    CLEANUP(unzip_free) struct unzip u = {.a = archive_read_new(), .root = tmp, .max = max};
+    TRY(dir_make(cx, tmp, 0700));
     TRY(unzip_all(cx, &u, file));
     TRY(check_sums(cx, &u));
-    TRY(check_model(cx, tmp, &info.key));
-    TRY(model_path(cx, dir, &info.key, &to));
-    if (file_exists(to)) {
-        if (!replace)
-            return FAIL(cx, EXISTS, "model %s version %s of %s %u", info.key.model_id, info.key.version,
-                        info.key.role, info.key.party);
-        TRY(dir_remove(cx, to));
+    TRY(check_model(cx, tmp, key));
+    TRY(model_path(cx, dir, key, folder));
+    status st = folder_publish(cx, tmp, *folder, replace);
+    if (st.code == ERR_EXISTS)
+        return FAIL(cx, EXISTS, "model %s version %s of %s %u", key->model_id, key->version, key->role,
+                    key->party);
+    return st;
+}
+
+static status import_and_describe(struct ctx *cx, const char *dir, const char *tmp, const char *file,
+                                  bool replace, const struct archive_bounds *max, struct model_info *out)
+{
+    CLEANUP(arena_freep) struct arena *mem = arena_new(IMPORT_MEM);
+    struct ctx in = *cx;
+    struct model_key key;
+    const char *folder;
+    if (!mem) return FAIL(cx, NOMEM, "import");
+    in.mem = mem;
+    status st = import_into(&in, dir, tmp, file, replace, max, &key, &folder);
+    if (!st.code) { /* from here on in the caller's memory */
+        key = (struct model_key){arena_strdup(cx->mem, key.role), key.party,
+                                 arena_strdup(cx->mem, key.model_id), arena_strdup(cx->mem, key.version)};
+        if (!key.role || !key.model_id || !key.version) return FAIL(cx, NOMEM, "a model's key");
+        return model_describe(cx, folder, &key, out);
     }
-    const char *slash = strrchr(to, '/');
-    TRY(dir_make(cx, arena_strndup(cx->mem, to, (size_t)(slash - to)), 0700));
-    if (rename(tmp, to)) return FAIL(cx, IO, "rename %s: %m", to);
-    *out = info;
-    return OK;
+    cx->err = in.err;
+    return st;
+}
+
+status archive_import(struct ctx *cx, const char *dir, const char *file, bool replace,
+                      const struct archive_bounds *max, struct model_info *out)
+{
+    uint64_t r;
+    TRY(rand_bytes(cx, &r, sizeof r));
+    PATH(cx, tmp, "%s/.import-%016" PRIx64, dir, r);
+    status st = import_and_describe(cx, dir, tmp, file, replace, max, out);
+    if (!st.code) return OK;
+    err_prefix(cx, "import %s", file);
+    struct err why = cx->err;
+    (void)!dir_remove(cx, tmp).code;
+    cx->err = why;
+    return st;
 }
 
 status model_import(struct ctx *cx, const char *dir, const char *file, bool replace, struct model_info *out)
 {
-    uint64_t r;
-    struct model_info info;
-    TRY(rand_bytes(cx, &r, sizeof r));
-    const char *tmp = arena_printf(cx->mem, "%s/.import-%016" PRIx64, dir, r);
-    TRY(dir_make(cx, tmp, 0700));
-    status st = import_into(cx, dir, tmp, file, replace, &info);
-    if (st.code) {
-        err_prefix(cx, "import %s", file);
-        struct err why = cx->err;
-        (void)!dir_remove(cx, tmp).code;
-        cx->err = why;
-        return st;
-    }
-    struct model_info *all;
-    size_t n;
-    TRY(model_list(cx, dir, &all, &n));
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(all[i].key.version, info.key.version) == 0 &&
-            strcmp(all[i].key.role, info.key.role) == 0 && all[i].key.party == info.key.party &&
-            strcmp(all[i].key.model_id, info.key.model_id) == 0)
-            *out = all[i];
-    return OK;
+    static const struct archive_bounds max = {MODEL_FILE_MAX, 1 << 30, 20000};
+    return archive_import(cx, dir, file, replace, &max, out);
 }

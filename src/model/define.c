@@ -4,7 +4,7 @@
 #include <string.h>
 #include <yaml.h>
 
-#define DEFINE_MAX (4u << 20)
+#define DEFINE_MAX (1u << 20)
 #define ROWS_MAX   4096
 
 static const char *scalar(yaml_document_t *doc, int id)
@@ -25,8 +25,35 @@ static yaml_node_t *mapping(yaml_document_t *doc, yaml_node_t *in, const char *k
 
 struct rows {
     struct define_row *row;
-    size_t n;
+    size_t n, cap;
 };
+
+static status more_rows(struct ctx *cx, struct rows *r)
+{
+    size_t cap = r->cap ? 2 * r->cap : 16;
+    struct define_row *more = NEW(cx, struct define_row, cap);
+    if (!more) return FAIL(cx, NOMEM, "%zu rows", cap);
+    if (r->n) memcpy(more, r->row, r->n * sizeof *more);
+    r->row = more, r->cap = cap;
+    return OK;
+}
+
+/* The rows of a component stand together, those before are of others: a name comes twice only when YAML's map has it
+ * twice, which YAML's parsers let pass. */
+static status check_row(struct ctx *cx, const struct rows *r, const struct define_row *row)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct define_row *old = &r->row[i];
+        if (strcmp(old->component, row->component) != 0) continue;
+        if (!old->alias || !row->alias || strcmp(old->name, row->name) == 0)
+            return FAIL(cx, FORMAT, "define_meta.yaml: %s %s stands there twice", row->component,
+                        row->name ? row->name : "");
+        if (strcmp(old->alias, row->alias) != 0)
+            return FAIL(cx, FORMAT, "define_meta.yaml: %s has two models, %s and %s", row->component,
+                        old->alias, row->alias);
+    }
+    return OK;
+}
 
 static status add_row(struct ctx *cx, struct rows *r, struct define_row row)
 {
@@ -34,33 +61,38 @@ static status add_row(struct ctx *cx, struct rows *r, struct define_row row)
     const char **text[] = {&row.component, &row.module, &row.alias, &row.name, &row.proto};
     for (size_t i = 0; i < LEN(text); i++) {
         if (!*text[i]) continue;
-        TRY_IN(cx, model_check_name(cx, "name", *text[i]), "define_meta.yaml");
+        TRY_IN(cx, model_check_stored_name(cx, "name", *text[i]), "define_meta.yaml");
         *text[i] = arena_strdup(cx->mem, *text[i]);
         if (!*text[i]) return FAIL(cx, NOMEM, "a name");
     }
+    TRY(check_row(cx, r, &row));
+    if (r->n == r->cap) TRY(more_rows(cx, r));
     r->row[r->n++] = row;
     return OK;
 }
 
-static status read_aliases(struct ctx *cx, yaml_document_t *doc, yaml_node_t *component,
+/* {alias: {name: proto}}, or none of it. */
+static status read_aliases(struct ctx *cx, yaml_document_t *doc, const yaml_node_t *aliases,
                            struct define_row row, struct rows *out)
 {
-    if (!component || component->type != YAML_MAPPING_NODE) return add_row(cx, out, row);
-    for (yaml_node_pair_t *a = component->data.mapping.pairs.start; a < component->data.mapping.pairs.top;
-         a++) {
-        yaml_node_t *names = yaml_document_get_node(doc, a->value);
-        row.alias = scalar(doc, a->key);
-        if (!row.alias || !names || names->type != YAML_MAPPING_NODE)
+    size_t before = out->n;
+    bool any = aliases && aliases->type == YAML_MAPPING_NODE;
+    for (yaml_node_pair_t *a = any ? aliases->data.mapping.pairs.start : NULL;
+         any && a < aliases->data.mapping.pairs.top; a++) {
+        const yaml_node_t *names = yaml_document_get_node(doc, a->value);
+        struct define_row r = row;
+        r.alias = scalar(doc, a->key);
+        if (!r.alias || !names || names->type != YAML_MAPPING_NODE)
             return FAIL(cx, FORMAT, "define_meta.yaml: model_proto of %s is not a map of maps",
                         row.component);
         for (yaml_node_pair_t *b = names->data.mapping.pairs.start; b < names->data.mapping.pairs.top; b++) {
-            row.name = scalar(doc, b->key), row.proto = scalar(doc, b->value);
-            if (!row.name || !row.proto)
+            r.name = scalar(doc, b->key), r.proto = scalar(doc, b->value);
+            if (!r.name || !r.proto)
                 return FAIL(cx, FORMAT, "define_meta.yaml: model_proto of %s: not text", row.component);
-            TRY(add_row(cx, out, row));
+            TRY(add_row(cx, out, r));
         }
     }
-    return OK;
+    return out->n == before ? add_row(cx, out, row) : OK;
 }
 
 static status read_document(struct ctx *cx, yaml_document_t *doc, struct rows *out)
@@ -83,9 +115,9 @@ static status read_document(struct ctx *cx, yaml_document_t *doc, struct rows *o
 status define_read(struct ctx *cx, const char *folder, struct define_row **out, size_t *n)
 {
     struct bytes text;
-    TRY(file_read(cx, arena_printf(cx->mem, "%s/define/define_meta.yaml", folder), DEFINE_MAX, &text));
-    struct rows rows = {NEW(cx, struct define_row, ROWS_MAX), 0};
-    if (!rows.row) return FAIL(cx, NOMEM, "%d rows", ROWS_MAX);
+    struct rows rows = {0};
+    PATH(cx, file, "%s/define/define_meta.yaml", folder);
+    TRY(file_read(cx, file, DEFINE_MAX, &text));
     yaml_parser_t parser;
     yaml_document_t doc;
     if (!yaml_parser_initialize(&parser)) return FAIL(cx, NOMEM, "YAML parser");
@@ -104,28 +136,24 @@ status define_read(struct ctx *cx, const char *folder, struct define_row **out, 
     return OK;
 }
 
-/* True for the first row of its group: the rows of a component, and of an alias in it, stand together. */
-static bool first_of(const struct define_row *rows, size_t i, bool alias)
-{
-    if (i == 0 || strcmp(rows[i].component, rows[i - 1].component) != 0) return true;
-    return alias && strcmp(rows[i].alias, rows[i - 1].alias) != 0;
-}
-
+/* Quoted: "true", "12" or "#1" would be something else to YAML. */
 status define_write(struct ctx *cx, const char *folder, const struct define_row *rows, size_t n)
 {
     CLEANUP(buf_free) struct buf b = {0};
     buf_printf(&b, "component_define:\n");
     for (size_t i = 0; i < n; i++)
-        if (first_of(rows, i, false))
-            buf_printf(&b, "  %s:\n    module_name: %s\n", rows[i].component, rows[i].module);
-    buf_printf(&b, "model_proto:\n");
+        if (i == 0 || strcmp(rows[i].component, rows[i - 1].component) != 0)
+            buf_printf(&b, "  \"%s\":\n    module_name: \"%s\"\n", rows[i].component, rows[i].module);
+    buf_printf(&b, "model_proto:%s\n", n ? "" : " {}");
     for (size_t i = 0; i < n; i++) {
-        if (!rows[i].alias) continue;
-        if (first_of(rows, i, false)) buf_printf(&b, "  %s:\n", rows[i].component);
-        if (first_of(rows, i, true)) buf_printf(&b, "    %s:\n", rows[i].alias);
-        buf_printf(&b, "      %s: %s\n", rows[i].name, rows[i].proto);
+        bool first = i == 0 || strcmp(rows[i].component, rows[i - 1].component) != 0;
+        if (first) buf_printf(&b, "  \"%s\":%s\n", rows[i].component, rows[i].alias ? "" : " {}");
+        if (first && rows[i].alias) buf_printf(&b, "    \"%s\":\n", rows[i].alias);
+        if (rows[i].alias) buf_printf(&b, "      \"%s\": \"%s\"\n", rows[i].name, rows[i].proto);
     }
     TRY(buf_ok(cx, &b));
-    TRY(dir_make(cx, arena_printf(cx->mem, "%s/define", folder), 0700));
-    return file_write(cx, arena_printf(cx->mem, "%s/define/define_meta.yaml", folder), b.p, b.n, 0600);
+    PATH(cx, dir, "%s/define", folder);
+    PATH(cx, file, "%s/define_meta.yaml", dir);
+    TRY(dir_make(cx, dir, 0700));
+    return file_write(cx, file, b.p, b.n, 0600);
 }

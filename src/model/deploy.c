@@ -3,6 +3,7 @@
 #include "model/model.h"
 #include "model/paths.h"
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool wanted(const json_t *component, const char *name, const char *const *list, size_t n)
@@ -109,9 +110,11 @@ static status link_tree(struct ctx *cx, const char *from, const char *to)
     TRY(dir_make(cx, to, 0700));
     TRY(dir_list(cx, from, &names, &n));
     for (size_t i = 0; i < n; i++) {
-        const char *a = arena_printf(cx->mem, "%s/%s", from, names[i]);
-        const char *b = arena_printf(cx->mem, "%s/%s", to, names[i]);
-        if (file_exists(arena_printf(cx->mem, "%s/.", a)))
+        PATH(cx, a, "%s/%s", from, names[i]);
+        PATH(cx, b, "%s/%s", to, names[i]);
+        struct stat st;
+        if (lstat(a, &st)) return FAIL(cx, IO, "%s: %m", a);
+        if (S_ISDIR(st.st_mode))
             TRY(link_tree(cx, a, b));
         else if (link(a, b))
             return FAIL(cx, IO, "link %s: %m", b);
@@ -123,10 +126,9 @@ static status copy_component(struct ctx *cx, const char *from, const char *to, c
 {
     static const char *const kinds[] = {"variables/data", "run_parameters"};
     for (size_t k = 0; k < LEN(kinds); k++) {
-        const char *a = arena_printf(cx->mem, "%s/%s/%s", from, kinds[k], component);
-        if (!file_exists(a)) continue;
-        TRY(dir_make(cx, arena_printf(cx->mem, "%s/%s", to, kinds[k]), 0700));
-        TRY(link_tree(cx, a, arena_printf(cx->mem, "%s/%s/%s", to, kinds[k], component)));
+        PATH(cx, a, "%s/%s/%s", from, kinds[k], component);
+        PATH(cx, b, "%s/%s/%s", to, kinds[k], component);
+        if (file_exists(a)) TRY(link_tree(cx, a, b));
     }
     return OK;
 }
@@ -167,10 +169,10 @@ status model_deploy(struct ctx *cx, const char *dir, const struct model_key *par
     CLEANUP(json_decrefp) json_t *dsl = NULL;
     TRY(model_infer_dsl(cx, p.train_dsl, components, n, &dsl));
     const char *slash = strrchr(to, '/');
-    const char *tmp = arena_printf(cx->mem, "%.*s/.deploy-%s", (int)(slash - to), to, new_version);
+    PATH(cx, tmp, "%.*s/.deploy-%s", (int)(slash - to), to, new_version);
     TRY(dir_remove(cx, tmp));
     status st = build(cx, from, tmp, dsl, new_version, parent->version);
-    if (!st.code && rename(tmp, to)) st = FAIL(cx, IO, "rename %s: %m", to);
+    if (!st.code) st = folder_publish(cx, tmp, to, false);
     if (st.code) {
         struct err why = cx->err;
         (void)!dir_remove(cx, tmp).code;

@@ -2,7 +2,10 @@
  *
  * A model is a folder per (role, party, model id, version): define/define_meta.yaml,
  * variables/data/<component>/<alias>/<Name> (protobuf) and <Name>.json, run_parameters/<component>/run_parameters.json,
- * and the pipeline record. model_id "guest-9999#host-10000#model", version = the training job's id. */
+ * and the pipeline record. model_id "guest-9999#host-10000#model", version = the training job's id.
+ *
+ * Names become paths, so each is checked: ARG for one that could leave the folder or is longer than 200. No file of a
+ * model has more than 256 MiB. Two writers of one version have to keep each other out; readers need not. */
 #pragma once
 #include "base/js.h"
 
@@ -32,14 +35,21 @@ struct model_info {
     const char *const *components;
     size_t n_components;
     uint64_t bytes;
+    const char
+        *damage; /* NULL = sound; else why it cannot be used, and only key, created_ms and bytes are set */
 };
-/* dir: the site's model folder (DIR/models). All in cx->mem. */
+/* dir: the site's model folder (DIR/models). All in cx->mem.
+ * A part is written file by file, each whole; the same component again replaces it. ARG: a component named "pipeline".
+ * UNSUPPORTED: a message that pb_find does not know. FORMAT: bytes that are no such message. */
 status model_save_part(struct ctx *cx, const char *dir, const struct model_key *k, const struct model_part *p,
                        const json_t *run_parameters);
-/* The pipeline record, last: makes the model visible. dsl, conf: of the training job. */
+/* The pipeline record, last: makes the model visible to all but model_load_part. dsl, conf: of the training job, whose
+ * "role" lists the owner. inference_dsl: NULL = none. */
 status model_save_pipeline(struct ctx *cx, const char *dir, const struct model_key *k,
                            const json_t *train_dsl, const json_t *inference_dsl, const json_t *train_conf,
                            const json_t *conf_on_party, uint32_t initiator_party, const char *initiator_role);
+/* Also of a model without its record yet: later components of the job that trains it ask. *run_parameters (the argument
+ * may be NULL): NULL when there are none; goes with cx->mem. NOTFOUND, FORMAT. */
 status model_load_part(struct ctx *cx, const char *dir, const struct model_key *k, const char *component,
                        struct model_part *out, json_t **run_parameters);
 struct model_pipeline {
@@ -47,14 +57,22 @@ struct model_pipeline {
     bool parent;
     const char *parent_version;
 };
+/* NOTFOUND: also one that is half written. */
 status model_load_pipeline(struct ctx *cx, const char *dir, const struct model_key *k,
                            struct model_pipeline *out);
+/* By role, party and id, then version. */
 status model_list(struct ctx *cx, const char *dir, struct model_info **out, size_t *n);
-/* A new version holding the inference DSL of the given components (NULL: all that can be deployed). */
+/* Removes what imports and deploys left that a crash ended, when nothing in it changed for an hour. */
+status model_sweep(struct ctx *cx, const char *dir, size_t *n_removed);
+/* A new version holding the inference DSL of the given components (NULL: all that can be deployed). STATE: the parent is
+ * a deployed one. EXISTS, NOTFOUND; ARG as model_infer_dsl. */
 status model_deploy(struct ctx *cx, const char *dir, const struct model_key *parent,
                     const char *const *components, size_t n, const char *new_version);
-/* One archive (FATE's zip layout) with a SHA-256 of every member in checksums.sha256; import verifies each before anything
- * is stored, refuses unknown layouts, paths outside, sizes above the bound. EXISTS unless replace. */
+/* One archive (FATE's zip layout) with a SHA-256 of every member in checksums.sha256, 0600; the same model gives the same
+ * bytes. Import verifies each before the model is seen, and that its messages are messages; FATE's own archives bring no
+ * checksums and are held to the rest (docs/formats/model.md). FORMAT: altered, cut off, another layout, a path that
+ * leads outside. LIMIT: a member above 256 MiB, 1 GiB in all, 20,000 members. UNSUPPORTED: a message that norn has not.
+ * EXISTS unless replace; a refused archive leaves nothing, and what was there as it was. */
 status model_export(struct ctx *cx, const char *dir, const struct model_key *k, const char *file);
 status model_import(struct ctx *cx, const char *dir, const char *file, bool replace, struct model_info *out);
 /* A buffer as FATE's JSON view (camelCase, defaults included): for API, board, `norn model show`. */

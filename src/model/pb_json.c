@@ -1,13 +1,15 @@
 #include "model/pb_json.h"
 #include "base/arena.h"
+#include "base/evp.h"
 #include "model/boosting-tree-model-meta.pb-c.h"
 #include "model/boosting-tree-model-param.pb-c.h"
 #include "model/data-transform-meta.pb-c.h"
 #include "model/data-transform-param.pb-c.h"
 #include "model/pipeline.pb-c.h"
+#include "table/utf8.h"
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
-#include "base/evp.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -25,19 +27,29 @@ const ProtobufCMessageDescriptor *pb_find(const char *name)
     return NULL;
 }
 
-static void *pb_alloc(void *arena, size_t n)
+struct allocations {
+    struct arena *mem;
+    bool failed;
+};
+
+static void *pb_alloc(void *arg, size_t n)
 {
-    return arena_alloc(arena, n ? n : 1, 16);
+    struct allocations *a = arg;
+    void *p = arena_alloc(a->mem, n ? n : 1, 16);
+    a->failed = a->failed || !p;
+    return p;
 }
-static void pb_free(void *arena, void *p)
+static void pb_free(void *arg, void *p)
 {
-    (void)arena, (void)p; /* goes with the arena */
+    (void)arg, (void)p; /* goes with the arena */
 }
 
 status pb_unpack(struct ctx *cx, const ProtobufCMessageDescriptor *d, struct bytes in, ProtobufCMessage **out)
 {
-    ProtobufCAllocator in_arena = {pb_alloc, pb_free, cx->mem};
-    ProtobufCMessage *m = protobuf_c_message_unpack(d, &in_arena, in.n, in.p);
+    struct allocations a = {cx->mem, false};
+    ProtobufCAllocator allocator = {pb_alloc, pb_free, &a};
+    ProtobufCMessage *m = protobuf_c_message_unpack(d, &allocator, in.n, in.p);
+    if (!m && a.failed) return FAIL(cx, NOMEM, "a %s of %zu bytes", d->short_name, in.n);
     if (!m) return FAIL(cx, FORMAT, "not a %s message (%zu bytes)", d->short_name, in.n);
     *out = m;
     return OK;
@@ -72,7 +84,7 @@ static void camel(const char *name, char *out, size_t cap)
 static json_t *json_bytes(const ProtobufCBinaryData *b)
 {
     CLEANUP(buf_free) struct buf text = {0};
-    uint8_t *p = buf_grow(&text, 4 * ((b->len + 2) / 3) + 1);
+    uint8_t *p = b->len <= INT_MAX / 2 ? buf_grow(&text, 4 * ((b->len + 2) / 3) + 1) : NULL;
     if (!p) return NULL;
     return json_stringn((char *)p, (size_t)EVP_EncodeBlock(p, b->data, (int)b->len));
 }
@@ -93,11 +105,10 @@ static json_t *json_u64_text(uint64_t u, bool is_signed)
     return json_string(text);
 }
 
-static json_t *message_json(const ProtobufCMessage *m);
-
-static json_t *value_json(const ProtobufCFieldDescriptor *f, const void *v)
+/* A value that is not a message. NULL: out of memory. */
+static json_t *plain_json(ProtobufCType type, const void *v)
 {
-    switch (f->type) {
+    switch (type) {
     case PROTOBUF_C_TYPE_INT32:
     case PROTOBUF_C_TYPE_SINT32:
     case PROTOBUF_C_TYPE_SFIXED32:
@@ -119,15 +130,25 @@ static json_t *value_json(const ProtobufCFieldDescriptor *f, const void *v)
     case PROTOBUF_C_TYPE_BOOL:
         return json_boolean(*(const protobuf_c_boolean *)v);
     case PROTOBUF_C_TYPE_STRING:
-        return json_string(*(char *const *)v ? *(char *const *)v : "");
+        return json_string(*(char *const *)v);
     case PROTOBUF_C_TYPE_BYTES:
         return json_bytes(v);
     case PROTOBUF_C_TYPE_MESSAGE:
-        return message_json(*(ProtobufCMessage *const *)v);
     case PROTOBUF_C_TYPE_ENUM:
-        break; /* no message of ours has one */
+        break; /* no message of ours has an enum */
     }
     return NULL;
+}
+
+static status message_json(struct ctx *cx, const ProtobufCMessage *m, json_t **out);
+
+static status value_json(struct ctx *cx, const ProtobufCFieldDescriptor *f, const void *v, json_t **out)
+{
+    if (f->type == PROTOBUF_C_TYPE_MESSAGE) return message_json(cx, *(ProtobufCMessage *const *)v, out);
+    if (f->type == PROTOBUF_C_TYPE_STRING && !utf8_valid(*(char *const *)v, strlen(*(char *const *)v)))
+        return FAIL(cx, FORMAT, "field %s is not UTF-8", f->name);
+    *out = plain_json(f->type, v);
+    return *out ? OK : FAIL(cx, NOMEM, "JSON view of field %s", f->name);
 }
 
 static size_t value_size(ProtobufCType t)
@@ -167,62 +188,63 @@ static bool is_map(const ProtobufCFieldDescriptor *f)
            strcmp(d->fields[0].name, "key") == 0 && strcmp(d->fields[1].name, "value") == 0;
 }
 
-static bool map_add(json_t *obj, const ProtobufCMessage *entry)
+static status map_add(struct ctx *cx, json_t *obj, const ProtobufCMessage *entry)
 {
     const ProtobufCFieldDescriptor *k = &entry->descriptor->fields[0], *v = &entry->descriptor->fields[1];
-    CLEANUP(json_decrefp) json_t *key = value_json(k, (const char *)entry + k->offset);
-    json_t *val = value_json(v, (const char *)entry + v->offset);
-    if (!key || !val) {
-        json_decref(val);
-        return false;
-    }
+    CLEANUP(json_decrefp) json_t *key = NULL;
+    CLEANUP(json_decrefp) json_t *value = NULL;
     char text[24];
+    TRY(value_json(cx, k, (const char *)entry + k->offset, &key));
+    TRY(value_json(cx, v, (const char *)entry + v->offset, &value));
     if (json_is_integer(key)) snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(key));
-    return json_object_set_new(obj, json_is_integer(key) ? text : json_string_value(key), val) == 0;
+    if (json_object_set(obj, json_is_integer(key) ? text : json_string_value(key), value))
+        return FAIL(cx, NOMEM, "JSON view of a map");
+    return OK;
 }
 
-static json_t *repeated_json(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+static status repeated_json(struct ctx *cx, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
+                            json_t **out)
 {
     size_t n = *(const size_t *)((const char *)m + f->quantifier_offset);
     const char *items = *(char *const *)((const char *)m + f->offset);
     bool map = is_map(f);
-    json_t *out = map ? json_object() : json_array();
-    for (size_t i = 0; out && i < n; i++) {
+    CLEANUP(json_decrefp) json_t *list = map ? json_object() : json_array();
+    if (!list) return FAIL(cx, NOMEM, "JSON view of field %s", f->name);
+    for (size_t i = 0; i < n; i++) {
         const void *item = items + i * value_size(f->type);
-        bool ok = map ? map_add(out, *(ProtobufCMessage *const *)item)
-                      : json_array_append_new(out, value_json(f, item)) == 0;
-        if (!ok) {
-            json_decref(out);
-            return NULL;
+        json_t *j = NULL;
+        if (map) {
+            TRY(map_add(cx, list, *(ProtobufCMessage *const *)item));
+            continue;
         }
+        TRY(value_json(cx, f, item, &j));
+        if (json_array_append_new(list, j)) return FAIL(cx, NOMEM, "JSON view of field %s", f->name);
     }
-    return out;
+    *out = TAKE(list);
+    return OK;
 }
 
-static json_t *message_json(const ProtobufCMessage *m)
+static status message_json(struct ctx *cx, const ProtobufCMessage *m, json_t **out)
 {
-    json_t *out = json_object();
-    for (unsigned i = 0; out && m && i < m->descriptor->n_fields; i++) {
+    CLEANUP(json_decrefp) json_t *obj = json_object();
+    if (!obj) return FAIL(cx, NOMEM, "JSON view of %s", m->descriptor->short_name);
+    for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &m->descriptor->fields[i];
         const void *v = (const char *)m + f->offset;
-        bool absent = f->type == PROTOBUF_C_TYPE_MESSAGE && f->label != PROTOBUF_C_LABEL_REPEATED &&
-                      !*(ProtobufCMessage *const *)v;
-        if (absent) continue;
+        bool repeated = f->label == PROTOBUF_C_LABEL_REPEATED;
+        if (f->type == PROTOBUF_C_TYPE_MESSAGE && !repeated && !*(ProtobufCMessage *const *)v) continue;
         char name[128];
+        json_t *j = NULL;
         camel(f->name, name, sizeof name);
-        json_t *j = f->label == PROTOBUF_C_LABEL_REPEATED ? repeated_json(m, f) : value_json(f, v);
-        if (!j || json_object_set_new(out, name, j)) {
-            json_decref(out);
-            return NULL;
-        }
+        TRY(repeated ? repeated_json(cx, m, f, &j) : value_json(cx, f, v, &j));
+        if (json_object_set_new(obj, name, j)) return FAIL(cx, NOMEM, "JSON view of field %s", f->name);
     }
-    return out;
+    *out = TAKE(obj);
+    return OK;
 }
 
 status pb_json(struct ctx *cx, const ProtobufCMessage *m, json_t **out)
 {
-    json_t *j = message_json(m);
-    if (!j) return FAIL(cx, NOMEM, "JSON view of %s", m->descriptor->short_name);
-    *out = j;
+    TRY_IN(cx, message_json(cx, m, out), "%s", m->descriptor->short_name);
     return OK;
 }

@@ -6,9 +6,10 @@
 #include "base/js.h"
 #include <protobuf-c/protobuf-c.h>
 
-/* Caller owns *out. NOMEM. */
+/* Caller owns *out. A message that is absent has no field; all else is there. FORMAT: a text that is not UTF-8. NOMEM. */
 status pb_json(struct ctx *cx, const ProtobufCMessage *m, json_t **out);
-/* Parses one message; lives in cx->mem. FORMAT names the message type. */
+/* Parses one message; lives in cx->mem. FORMAT names the message type. Memory: a byte may ask for some
+ * hundred of them, so cap the arena where the bytes come from outside. */
 status pb_unpack(struct ctx *cx, const ProtobufCMessageDescriptor *d, struct bytes in,
                  ProtobufCMessage **out);
 /* Packs into cx->mem. */

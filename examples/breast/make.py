@@ -1,6 +1,6 @@
 """make.py DIR: the CSV files beside it, from scikit-learn's copy of the Wisconsin breast cancer data (UCI, 1995).
 
-A bank-like party (guest) has the label and the ten means; a clinic-like party (host) has the ten errors and the ten worst
+The guest (bank.csv) has the label and the ten standard errors; the host (clinic.csv) has the ten means and the ten worst
 values. 569 people; each party lacks some that the other has, rows are shuffled differently. A fifth of the people are
 held back as new ones, to be scored by the trained model.
 """
@@ -32,7 +32,7 @@ def write(name, rows, columns, label):
             w.writerow([ids[r]] + ([1 - int(data.target[r])] if label else []) + [repr(float(data.data[r][c])) for c in columns])
 
 
-guest_columns, host_columns = range(10), range(10, 30)
+guest_columns, host_columns = range(10, 20), [*range(10), *range(20, 30)]
 write("bank", known[:420], guest_columns, True)
 write("clinic", known[25:], host_columns, False)
 write("bank_new", new, guest_columns, True)

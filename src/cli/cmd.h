@@ -10,6 +10,7 @@ int cmd_ca(struct ctx *cx, int argc, char **argv);
 int cmd_upload(struct ctx *cx, int argc, char **argv);
 int cmd_table(struct ctx *cx, int argc, char **argv);
 int cmd_job(struct ctx *cx, int argc, char **argv);
+int cmd_component(struct ctx *cx, int argc, char **argv);
 int cmd_model(struct ctx *cx, int argc, char **argv);
 int cmd_predict(struct ctx *cx, int argc, char **argv);
 int cmd_generate(struct ctx *cx, int argc, char **argv);

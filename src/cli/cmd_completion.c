@@ -22,6 +22,8 @@ static const struct words {
     {"job", "metrics", "--site --role --json"},
     {"job", "summary", "--site --role --json"},
     {"job", "output", "--site --role --name --rows --out --json"},
+    {"component", "list", "--json"},
+    {"component", "show", "--json"},
     {"model", "list", "--site --json"},
     {"model", "show", "--site --role --json"},
     {"model", "deploy", "--site --component --json"},

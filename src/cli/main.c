@@ -15,6 +15,7 @@ static const struct command {
     {"upload", cmd_upload, "a CSV file into the site's store"},
     {"table", cmd_table, "stored tables: list, show, preview, export, delete"},
     {"job", cmd_job, "jobs: submit, list, show, stop, rerun, why, logs, metrics, summary, output"},
+    {"component", cmd_component, "components and their parameters: list, show"},
     {"model", cmd_model, "models: list, show, deploy, export, import"},
     {"predict", cmd_predict, "new rows through a trained model"},
     {"generate", cmd_generate, "data of any size with a known structure"},

@@ -1,0 +1,459 @@
+#include "crypto/lattice_ring.h"
+#include "base/arena.h"
+#include "base/cpu.h"
+#include "base/pool.h"
+#include "base/secret.h"
+#include <string.h>
+
+enum {
+    BLOCKS = 16,     /* expanded or loaded in one chunk */
+    GROUPS = 4,      /* reply ciphers finished in one chunk */
+    SET_ROWS = 768,  /* rows whose windows are worked on together: they stay in the cache */
+    SET_BLOCKS = 96, /* and the most blocks these may come from; a place has 16 bits: at most 512 */
+    PART = 4 << 20,  /* (row, feature) pairs sorted at a time */
+    UNITS = LAT_RANK * LAT_SEGS, /* segments of A, each summed by itself */
+};
+
+struct lattice_host {
+    struct he_params params;
+    struct lattice_shape shape;
+    struct arena *mem;
+    uint8_t id[LATTICE_ID], seed[32];
+    uint64_t batch; /* 0 = none loaded */
+    struct lattice_tables *tables;
+    bool expanded;             /* A, at the first batch */
+    uint64_t *masks;           /* A of n_blocks blocks, LAT_DIM words each */
+    struct lattice_hat *key_a; /* component k of A of the j-th block of the public key: k LAT_RANK + j */
+    struct lattice_hat *key_b; /* B of stream s of the j-th: s LAT_RANK + j */
+    uint64_t *words;           /* B: LAT_STRIDE words for each block and stream */
+    struct lattice_rooms rooms;
+};
+
+void lattice_host_free(struct lattice_host *h)
+{
+    if (!h) return;
+    lattice_rooms_free(&h->rooms);
+    arena_free(h->mem);
+}
+
+void lattice_host_freep(struct lattice_host **h)
+{
+    lattice_host_free(*h);
+    *h = NULL;
+}
+
+const struct he_params *lattice_host_params(const struct lattice_host *h)
+{
+    return &h->params;
+}
+
+/* --- the key --------------------------------------------------------------------------------------- */
+static status read_params(struct ctx *cx, struct reader *r, struct he_params *p, const uint8_t **id,
+                          const uint8_t **seed)
+{
+    uint8_t version, n_stats, sum_bits;
+    uint64_t n_rows;
+    const char *set;
+    TRY(reader_u8(cx, r, &version));
+    if (version != LATTICE_VERSION) return FAIL(cx, PROTO, "version %u, want %u", version, LATTICE_VERSION);
+    TRY(reader_str(cx, r, 64, &set));
+    if (strcmp(set, LATTICE_SET) != 0) return FAIL(cx, PROTO, "unknown parameter set \"%s\"", set);
+    TRY(reader_bytes(cx, r, LATTICE_ID, id));
+    TRY(reader_bytes(cx, r, 32, seed));
+    TRY(reader_u64(cx, r, &n_rows));
+    TRY(reader_u8(cx, r, &n_stats));
+    TRY(reader_u8(cx, r, &sum_bits));
+    *p = (struct he_params){HE_LATTICE, 0, n_rows, n_stats, sum_bits};
+    if (lattice_check_params(cx, p).code)
+        return FAIL(cx, PROTO, "%u integers of %u bits in %llu rows", n_stats, sum_bits,
+                    (unsigned long long)n_rows);
+    return reader_end(cx, r);
+}
+
+status lattice_host_open(struct ctx *cx, struct bytes pub, struct lattice_host **out)
+{
+    struct reader r = reader_of(pub.p, pub.n);
+    struct he_params params = {0};
+    const uint8_t *id = NULL, *seed = NULL;
+    TRY_IN(cx, read_params(cx, &r, &params, &id, &seed), "lattice key");
+    struct arena *mem = arena_new(0);
+    struct lattice_host *fresh = mem ? arena_alloc(mem, sizeof *fresh, 64) : NULL;
+    if (!fresh) {
+        arena_free(mem);
+        return FAIL(cx, NOMEM, "a host's key");
+    }
+    fresh->mem = mem;
+    CLEANUP(lattice_host_freep) struct lattice_host *h = fresh;
+    h->params = params;
+    h->shape = lattice_shape(&params);
+    memcpy(h->id, id, sizeof h->id);
+    h->tables = arena_alloc(mem, sizeof *h->tables, 64);
+    if (!h->tables) return FAIL(cx, NOMEM, "a host's key");
+    memcpy(h->seed, seed, sizeof h->seed);
+    lattice_tables_init(h->tables, lattice_kernel_of((int)cpu_level()));
+    *out = TAKE(h);
+    return OK;
+}
+
+/* --- a batch ---------------------------------------------------------------------------------------- */
+static status expand_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    struct lattice_host *h = arg;
+    CLEANUP(prg_freep) struct prg *prg = NULL;
+    (void)chunk;
+    TRY(prg_new(cx, h->seed, &prg));
+    for (size_t t = begin; t < end; t++) {
+        if (t < h->shape.n_blocks) {
+            lattice_expand(prg, t, h->masks + t * LAT_DIM);
+            continue;
+        }
+        _Alignas(64) uint64_t a[LAT_DIM];
+        lattice_expand(prg, t, a);
+        for (size_t k = 0; k < LAT_RANK; k++)
+            h->tables->kernel->hat_word(h->tables, LAT_PRIMES, a + k * LAT_N,
+                                        h->key_a + k * LAT_RANK + (t - h->shape.n_blocks));
+    }
+    return ctx_check(cx);
+}
+
+/* At the first batch: a key alone, which anybody can write with 2^31 rows, must not cost memory. */
+static status expand(struct ctx *cx, struct lattice_host *h)
+{
+    if (h->expanded) return OK;
+    size_t n = h->shape.n_blocks, streams = h->shape.n_streams;
+    if (!h->masks) h->masks = arena_alloc_n(h->mem, n * LAT_DIM, sizeof *h->masks, 64);
+    if (!h->key_a) h->key_a = arena_alloc_n(h->mem, LAT_RANK * LAT_RANK, sizeof *h->key_a, 64);
+    if (!h->key_b) h->key_b = arena_alloc_n(h->mem, LAT_RANK * streams, sizeof *h->key_b, 64);
+    if (!h->words) h->words = arena_alloc_n(h->mem, n * streams * LAT_STRIDE, sizeof *h->words, 64);
+    if (!h->masks || !h->key_a || !h->key_b || !h->words)
+        return FAIL(cx, NOMEM, "batches of %zu rows", h->params.n_rows);
+    TRY(pool_for(cx, n + LAT_RANK, BLOCKS, expand_chunk, h));
+    h->expanded = true;
+    return OK;
+}
+
+struct load_job {
+    struct lattice_host *h;
+    const uint8_t *blocks;
+};
+
+static status load_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    const struct load_job *j = arg;
+    struct lattice_host *h = j->h;
+    size_t n = h->shape.n_streams;
+    (void)chunk;
+    for (size_t t = begin; t < end; t++)
+        for (size_t s = 0; s < n; s++) {
+            const uint8_t *from = j->blocks + (t * n + s) * LAT_N * 8;
+            if (t < h->shape.n_blocks) {
+                uint64_t *to = h->words + (t * n + s) * LAT_STRIDE;
+                memcpy(to + LAT_PACK, from, LAT_N * 8);
+                for (size_t k = 0; k < LAT_PACK; k++)
+                    to[k] = 0 - to[LAT_N + k];
+            } else {
+                _Alignas(64) uint64_t b[LAT_N];
+                memcpy(b, from, sizeof b);
+                h->tables->kernel->hat_word(h->tables, LAT_PRIMES, b,
+                                            h->key_b + s * LAT_RANK + (t - h->shape.n_blocks));
+            }
+        }
+    return ctx_check(cx);
+}
+
+status lattice_host_load(struct ctx *cx, struct lattice_host *h, struct bytes batch)
+{
+    struct reader r = reader_of(batch.p, batch.n);
+    uint8_t version;
+    const uint8_t *id;
+    uint64_t number, n_rows;
+    TRY_IN(cx, reader_u8(cx, &r, &version), "lattice batch");
+    if (version != LATTICE_VERSION) return FAIL(cx, PROTO, "lattice batch of version %u", version);
+    TRY_IN(cx, reader_bytes(cx, &r, LATTICE_ID, &id), "lattice batch");
+    TRY_IN(cx, reader_u64(cx, &r, &number), "lattice batch");
+    TRY_IN(cx, reader_u64(cx, &r, &n_rows), "lattice batch");
+    if (memcmp(id, h->id, LATTICE_ID) != 0) return FAIL(cx, PROTO, "lattice batch of another key");
+    if (number == 0) return FAIL(cx, PROTO, "lattice batch without a number");
+    size_t n_blocks = h->shape.n_blocks + LAT_RANK;
+    if (n_rows != h->params.n_rows || reader_left(&r) != n_blocks * h->shape.n_streams * LAT_N * 8)
+        return FAIL(cx, PROTO, "lattice batch of %llu rows in %zu bytes, want %zu rows in %zu",
+                    (unsigned long long)n_rows, reader_left(&r), h->params.n_rows,
+                    n_blocks * h->shape.n_streams * LAT_N * 8);
+    h->batch = 0;
+    TRY(expand(cx, h));
+    struct load_job j = {h, r.p};
+    TRY(pool_for(cx, n_blocks, BLOCKS, load_chunk, &j));
+    h->batch = number;
+    return OK;
+}
+
+/* --- sums -------------------------------------------------------------------------------------------- */
+/* Some blocks of rows that are worked on together. */
+struct set {
+    size_t row, n_rows;   /* of the rows asked for */
+    size_t slot, n_slots; /* of sums.block */
+};
+
+struct sums {
+    const struct lattice_host *h;
+    const uint8_t *const *bins;
+    const uint16_t *n_bins;
+    const uint32_t *rows; /* NULL: all */
+    size_t n_features, n_rows, n_buckets, n_groups;
+    size_t *first;   /* the number of a feature's first bucket */
+    uint16_t *place; /* of each row: lattice_place in its set */
+    uint32_t *block; /* numbers of the blocks that have rows */
+    struct set *set;
+    size_t n_sets;
+    /* Of the sets at hand: */
+    size_t begin, end;       /* sets */
+    uint16_t *list;          /* n_features times the places of their rows, sorted by bucket */
+    struct lattice_run *run; /* n_buckets for each set */
+    /* Results: UNITS times n_groups, and streams times n_groups. */
+    uint64_t (*masks)[LAT_GROUP], (*words)[LAT_PACK];
+};
+
+/* Cuts the rows into sets, at the ends of blocks. */
+static status make_sets(struct ctx *cx, struct sums *j)
+{
+    size_t most = j->h->shape.n_blocks < j->n_rows ? j->h->shape.n_blocks : j->n_rows, n_slots = 0;
+    j->place = NEW(cx, uint16_t, j->n_rows + 1);
+    j->block = NEW(cx, uint32_t, most + 1);
+    j->set = NEW(cx, struct set, most + 1);
+    if (!j->place || !j->block || !j->set) return FAIL(cx, NOMEM, "room to sort %zu rows", j->n_rows);
+    struct set *s = NULL;
+    for (size_t i = 0, last = SIZE_MAX; i < j->n_rows; i++) {
+        size_t row = j->rows ? j->rows[i] : i, t = row / LAT_ROWS;
+        if (t != last) {
+            if (!s || s->n_rows >= SET_ROWS || s->n_slots == SET_BLOCKS) {
+                s = &j->set[j->n_sets++];
+                *s = (struct set){.row = i, .slot = n_slots};
+            }
+            j->block[n_slots++] = (uint32_t)t;
+            s->n_slots++;
+            last = t;
+        }
+        s->n_rows++;
+        j->place[i] = lattice_place(s->n_slots - 1, row % LAT_ROWS);
+    }
+    return OK;
+}
+
+/* The places of feature f's rows in the sets at hand, by bucket. */
+static status sort_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    struct sums *j = arg;
+    size_t first_row = j->set[j->begin].row;
+    size_t part_rows = j->set[j->end - 1].row + j->set[j->end - 1].n_rows - first_row;
+    (void)chunk;
+    for (size_t f = begin; f < end; f++)
+        for (size_t s = j->begin; s < j->end; s++) {
+            const struct set *set = &j->set[s];
+            const uint8_t *bin = j->bins[f];
+            uint32_t at[257] = {0}, sum = (uint32_t)(f * part_rows + set->row - first_row);
+            struct lattice_run *run = j->run + (s - j->begin) * j->n_buckets + j->first[f];
+            if (j->rows)
+                for (size_t i = set->row; i < set->row + set->n_rows; i++)
+                    at[bin[j->rows[i]]]++;
+            else
+                for (size_t i = set->row; i < set->row + set->n_rows; i++)
+                    at[bin[i]]++;
+            for (size_t b = 0; b < 256; b++) {
+                uint32_t n = at[b];
+                if (b < j->n_bins[f]) run[b] = (struct lattice_run){sum, n};
+                at[b] = sum;
+                sum += n;
+            }
+            for (size_t i = set->row; i < set->row + set->n_rows; i++)
+                j->list[at[bin[j->rows ? j->rows[i] : i]]++] = j->place[i];
+        }
+    return ctx_check(cx);
+}
+
+/* The 79 vectors that 64 rotations of segment `seg` of a touch: coefficient c of X^(-8 i) a is a[c + 8 i], and what
+ * goes past the end comes back negative. */
+static void make_window(const uint64_t *a, size_t seg, uint64_t *win)
+{
+    size_t begin = seg * LAT_SEG, n = 8 * LAT_WINDOW, plain = LAT_N - begin < n ? LAT_N - begin : n;
+    memcpy(win, a + begin, plain * sizeof *win);
+    for (size_t k = plain; k < n; k++)
+        win[k] = 0 - a[begin + k - LAT_N];
+}
+
+/* Unit u of A's segments, or stream u - UNITS of B, over the sets at hand. */
+static status add_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    struct sums *j = arg;
+    const struct lattice_host *h = j->h;
+    const struct lattice_kernel *kernel = h->tables->kernel;
+    const uint64_t *block[SET_BLOCKS];
+    (void)chunk;
+    size_t most = 0;
+    for (size_t s = j->begin; s < j->end; s++)
+        if (j->set[s].n_slots > most) most = j->set[s].n_slots;
+    uint64_t *win = NEW(cx, uint64_t, most * LAT_SLOT * 8);
+    if (!win) return FAIL(cx, NOMEM, "windows of %zu blocks", most);
+    for (size_t u = begin; u < end; u++)
+        for (size_t s = j->begin; s < j->end; s++) {
+            const struct set *set = &j->set[s];
+            const struct lattice_run *run = j->run + (s - j->begin) * j->n_buckets;
+            const uint32_t *number = j->block + set->slot;
+            if (u < UNITS) {
+                for (size_t i = 0; i < set->n_slots; i++)
+                    make_window(h->masks + number[i] * (size_t)LAT_DIM + u / LAT_SEGS * LAT_N, u % LAT_SEGS,
+                                win + i * LAT_SLOT * 8);
+                kernel->sum_masks(win, run, j->n_buckets, j->list, j->masks + u * j->n_groups);
+            } else {
+                for (size_t i = 0; i < set->n_slots; i++)
+                    block[i] = h->words + (number[i] * h->shape.n_streams + (u - UNITS)) * LAT_STRIDE;
+                kernel->sum_words(block, run, j->n_buckets, j->list, j->words + (u - UNITS) * j->n_groups);
+            }
+        }
+    return ctx_check(cx);
+}
+
+static status sum_all(struct ctx *cx, struct sums *j)
+{
+    TRY(make_sets(cx, j));
+    j->masks = arena_alloc_n(cx->mem, UNITS * j->n_groups + 1, sizeof *j->masks, 64);
+    j->words = arena_alloc_n(cx->mem, j->h->shape.n_streams * j->n_groups + 1, sizeof *j->words, 64);
+    if (!j->masks || !j->words) return FAIL(cx, NOMEM, "%zu buckets", j->n_buckets);
+    for (j->begin = 0; j->begin < j->n_sets; j->begin = j->end) {
+        struct arena_mark mark = arena_mark(cx->mem);
+        size_t part_rows = 0;
+        for (j->end = j->begin; j->end < j->n_sets; j->end++) {
+            size_t more = part_rows + j->set[j->end].n_rows, n = j->end - j->begin;
+            if (n && (more * j->n_features > PART || (n + 1) * j->n_buckets > PART)) break;
+            part_rows = more;
+        }
+        j->list = NEW(cx, uint16_t, part_rows * j->n_features + 1);
+        j->run = NEW(cx, struct lattice_run, (j->end - j->begin) * j->n_buckets + 1);
+        if (!j->list || !j->run) return FAIL(cx, NOMEM, "room to sort %zu rows", part_rows);
+        TRY(pool_for(cx, j->n_features, 1, sort_chunk, j));
+        TRY(pool_for(cx, UNITS + j->h->shape.n_streams, 1, add_chunk, j));
+        arena_rewind(cx->mem, mark);
+    }
+    return OK;
+}
+
+/* --- the reply ----------------------------------------------------------------------------------------- */
+struct reply_job {
+    struct lattice_host *h;
+    const struct sums *sums;
+    uint8_t *out;
+    uint8_t seed[32];
+};
+
+/* The sums of A of group q: each segment's last 8 words belong to the next one; X^512 = -1. */
+static void gather_masks(const struct sums *j, size_t q, uint64_t *u)
+{
+    for (size_t k = 0; k < LAT_RANK; k++)
+        for (size_t s = 0; s < LAT_SEGS; s++) {
+            const uint64_t *from = j->masks[(k * LAT_SEGS + s) * j->n_groups + q];
+            memcpy(u + k * LAT_N + s * LAT_SEG, from, LAT_SEG * sizeof *u);
+        }
+    for (size_t k = 0; k < LAT_RANK; k++)
+        for (size_t s = 0; s < LAT_SEGS; s++) {
+            const uint64_t *from = j->masks[(k * LAT_SEGS + s) * j->n_groups + q] + LAT_SEG;
+            uint64_t *to = u + k * LAT_N + (s + 1) % LAT_SEGS * LAT_SEG;
+            for (size_t i = 0; i < LAT_PACK; i++)
+                to[i] += s + 1 < LAT_SEGS ? from[i] : 0 - from[i];
+        }
+}
+
+/* Group q's sums, plus an encryption of zero under the batch's public key, plus flooding; to the wire. */
+static void finish_group(const struct reply_job *j, size_t q, struct prg *prg, struct lattice_work *w)
+{
+    const struct lattice_host *h = j->h;
+    const struct lattice_tables *t = h->tables;
+    size_t n_streams = h->shape.n_streams;
+    uint8_t *out = j->out + q * (LAT_DIM + LAT_PACK * n_streams) * LAT_REPLY_BYTES;
+    gather_masks(j->sums, q, w->u);
+    prg_seek(prg, q);
+    prg_bytes(prg, w->random, LAT_DIM * sizeof w->random[0]);
+    t->kernel->ternary(w->random, LAT_DIM, w->small);
+    for (size_t k = 0; k < LAT_RANK; k++)
+        t->kernel->hat_small(t, w->small + k * LAT_N, w->hat + k);
+    for (size_t k = 0; k < LAT_RANK; k++)
+        t->kernel->dot(t, LAT_PRIMES, h->key_a + k * LAT_RANK, w->hat, w->u + k * LAT_N);
+    prg_bytes(prg, w->random, 3 * LAT_DIM * sizeof w->random[0]);
+    t->kernel->noise(w->random, LAT_DIM, w->u);
+    t->kernel->pack(w->u, LAT_DIM, out);
+    out += LAT_DIM * LAT_REPLY_BYTES;
+    prg_bytes(prg, w->flood, n_streams * LAT_PACK * 4 * sizeof w->flood[0]);
+    for (size_t s = 0; s < n_streams; s++, out += LAT_PACK * LAT_REPLY_BYTES) {
+        memset(w->v, 0, sizeof w->v);
+        t->kernel->dot(t, LAT_PRIMES, h->key_b + s * LAT_RANK, w->hat, w->v);
+        for (size_t b = 0; b < LAT_PACK; b++) {
+            const uint32_t *f = w->flood + (s * LAT_PACK + b) * 4;
+            uint64_t flood = 0 - (2ull << LAT_FLOOD);
+            for (size_t i = 0; i < 4; i++)
+                flood += f[i] >> (32 - LAT_FLOOD);
+            w->v[b] += j->sums->words[s * j->sums->n_groups + q][b] + flood;
+        }
+        t->kernel->pack(w->v, LAT_PACK, out);
+    }
+}
+
+static status finish_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    const struct reply_job *j = arg;
+    CLEANUP(prg_freep) struct prg *prg = NULL;
+    (void)chunk;
+    TRY(prg_new(cx, j->seed, &prg));
+    struct lattice_work *w = lattice_room_take(&j->h->rooms);
+    if (!w) return FAIL(cx, NOMEM, "room to hide sums");
+    for (size_t q = begin; q < end; q++)
+        finish_group(j, q, prg, w);
+    lattice_room_give(&j->h->rooms, w);
+    return ctx_check(cx);
+}
+
+static status check_request(struct ctx *cx, const struct lattice_host *h, struct sums *j)
+{
+    if (!h->batch) return FAIL(cx, STATE, "no batch of ciphers is loaded");
+    for (size_t i = 0; j->rows && i < j->n_rows; i++)
+        if (j->rows[i] >= h->params.n_rows || (i && j->rows[i] <= j->rows[i - 1]))
+            return FAIL(cx, ARG, "row %u at place %zu: rows must ascend and be below %zu", j->rows[i], i,
+                        h->params.n_rows);
+    j->first = NEW(cx, size_t, j->n_features + 1);
+    if (!j->first) return FAIL(cx, NOMEM, "%zu features", j->n_features);
+    for (size_t f = 0; f < j->n_features; f++) {
+        if (j->n_bins[f] > 256) return FAIL(cx, ARG, "feature %zu has %u bins, at most 256", f, j->n_bins[f]);
+        j->first[f] = j->n_buckets;
+        j->n_buckets += j->n_bins[f];
+    }
+    j->n_groups = j->n_buckets / LAT_PACK + (j->n_buckets % LAT_PACK != 0);
+    return OK;
+}
+
+static status reply(struct ctx *cx, struct lattice_host *h, struct sums *sums, struct buf *out)
+{
+    struct reply_job j = {.h = h, .sums = sums};
+    TRY(check_request(cx, h, sums));
+    TRY(sum_all(cx, sums));
+    TRY(rand_bytes(cx, j.seed, sizeof j.seed));
+    buf_u8(out, LATTICE_VERSION);
+    buf_put(out, h->id, sizeof h->id);
+    buf_u64(out, h->batch);
+    buf_u64(out, sums->n_buckets);
+    j.out = buf_grow(out, lattice_reply_bytes(&h->shape, sums->n_buckets));
+    status st = buf_ok(cx, out);
+    if (!st.code) st = pool_for(cx, sums->n_groups, GROUPS, finish_chunk, &j);
+    secret_wipe(j.seed, sizeof j.seed);
+    return st;
+}
+
+status lattice_host_sum(struct ctx *cx, struct lattice_host *h, const uint8_t *const *bins,
+                        const uint16_t *n_bins, size_t n_features, const uint32_t *rows, size_t n_rows,
+                        struct buf *out)
+{
+    struct sums j = {.h = h, .bins = bins, .n_bins = n_bins, .rows = rows, .n_features = n_features};
+    j.n_rows = rows ? n_rows : h->params.n_rows;
+    size_t before = out->n;
+    struct arena_mark mark = arena_mark(cx->mem);
+    status st = reply(cx, h, &j, out);
+    arena_rewind(cx->mem, mark);
+    if (st.code) out->n = before;
+    return st;
+}

@@ -1,0 +1,131 @@
+/* lattice_ring.h - inside of lattice*.c: the ring, its kernels, and what guest and host share.
+ *
+ * A ring element is 512 coefficients modulo 2^64, lowest power first. 2^64 has no number-theoretic transform, so
+ * products of a word element and a small one (coefficients -1, 0, 1) are made modulo three primes of 30 bits and put
+ * together again: five such products sum to less than 2^63 * 2560 < 2^75 in absolute value, the primes' product is
+ * above 2^89. A "hat" is an element in that form; its order of values is the kernel's own. */
+#pragma once
+#include "crypto/lattice.h"
+#include <stdatomic.h>
+
+struct prg;
+
+#define LATTICE_SET     "mlwe-2560-64-v1"
+#define LATTICE_VERSION 1
+#define LATTICE_ID      16 /* bytes of a key's public, random name */
+
+enum {
+    LAT_N = 512,         /* degree of the ring */
+    LAT_RANK = 5,        /* of the module */
+    LAT_DIM = 2560,      /* of the lattice problem */
+    LAT_PACK = 8,        /* buckets a reply cipher */
+    LAT_ROWS = 64,       /* rows a block: LAT_N / LAT_PACK */
+    LAT_STREAMS = 16,    /* digits of a row, at most */
+    LAT_DIGIT = 29,      /* |sum of a digit| < 2^29 */
+    LAT_SCALE = 34,      /* a digit is scaled by 2^34: 29 bits, a sign and this are 64 */
+    LAT_REPLY = 40,      /* replies are modulo 2^40 */
+    LAT_REPLY_BYTES = 5, /* a word of a reply */
+    LAT_FLOOD = 31,      /* flooding is the sum of four integers uniform in 31 bits, centred */
+    LAT_PRIMES = 3,      /* for products modulo 2^64; two do modulo 2^40 */
+    LAT_SEG = 128,       /* words of A summed in registers at a time */
+    LAT_SEGS = LAT_N / LAT_SEG,
+    LAT_SLOT = 128,                /* vectors of 8 words between the windows of two blocks */
+    LAT_WINDOW = 79,               /* of which so many are used: 63 rotations and 16 vectors */
+    LAT_STRIDE = LAT_N + LAT_PACK, /* words of a block of B at the host: its last 8, negated, come first */
+    LAT_GROUP = LAT_SEG + LAT_PACK /* words of a group's sum of one segment */
+};
+
+struct lattice_hat {
+    _Alignas(64) uint32_t r[LAT_PRIMES][LAT_N]; /* below the prime */
+};
+
+/* Constants of the three transforms; Montgomery form with 2^32 where a product uses them. */
+struct lattice_tables {
+    const struct lattice_kernel *kernel;
+    /* zeta[k] = psi^bitrev(k), inverse likewise with psi^-1; times each prime's inverse modulo 2^32 in *_p. */
+    _Alignas(64) uint32_t zeta[LAT_PRIMES][LAT_N], zeta_p[LAT_PRIMES][LAT_N];
+    _Alignas(64) uint32_t inv[LAT_PRIMES][LAT_N], inv_p[LAT_PRIMES][LAT_N];
+    /* Those of the layers within a vector, as vectors across rows: lattice_lanes.h. */
+    _Alignas(64) uint32_t last[LAT_PRIMES][LAT_N], last_p[LAT_PRIMES][LAT_N];
+    _Alignas(64) uint32_t last_inv[LAT_PRIMES][LAT_N], last_inv_p[LAT_PRIMES][LAT_N];
+    uint32_t p_inv[LAT_PRIMES];              /* 1/p modulo 2^32 */
+    uint32_t r1[LAT_PRIMES], r2[LAT_PRIMES]; /* 2^32, 2^64 modulo p */
+    uint32_t minus_half[LAT_PRIMES];         /* -2^63 modulo p */
+    uint32_t scale[LAT_PRIMES];              /* 2^64 / 512 modulo p */
+    uint32_t inv01, inv02, inv12;            /* 1/p0 mod p1, 1/p0 mod p2, 1/p1 mod p2, Montgomery */
+};
+extern const uint32_t lattice_prime[LAT_PRIMES];
+
+/* The rows of one bucket in a set of blocks: places begin to begin + n of a list. */
+struct lattice_run {
+    uint32_t begin, n;
+};
+
+/* `primes`: 3, or 2 where the result is wanted below 2^59 in absolute value. */
+struct lattice_kernel {
+    const char *name;
+    int lanes; /* 32-bit words of a vector */
+    void (*hat_small)(const struct lattice_tables *t, const int8_t *x, struct lattice_hat *out);
+    void (*hat_word)(const struct lattice_tables *t, int primes, const uint64_t *x, struct lattice_hat *out);
+    /* acc += x[0] y[0] + ... + x[4] y[4] */
+    void (*dot)(const struct lattice_tables *t, int primes, const struct lattice_hat *x,
+                const struct lattice_hat *y, uint64_t *acc);
+    /* Sums of segments of A. win: windows of the blocks of a set, a vector of 8 words each place of the list; bucket
+     * b's sum is added to acc[b / 8] at word b % 8. */
+    void (*sum_masks)(const uint64_t *win, const struct lattice_run *run, size_t n_buckets,
+                      const uint16_t *list, uint64_t (*acc)[LAT_GROUP]);
+    /* Sums of B, all coefficients of one stream that are of use: block[slot] is LAT_STRIDE words. */
+    void (*sum_words)(const uint64_t *const *block, const struct lattice_run *run, size_t n_buckets,
+                      const uint16_t *list, uint64_t (*acc)[LAT_PACK]);
+    /* acc[i] += bits set in random[i], random[n + i], random[2 n + i], less 24. */
+    void (*noise)(const uint16_t *random, size_t n, uint64_t *acc);
+    /* -1, 0 or 1, each for a third of the values of random[i] (one more for -1). */
+    void (*ternary)(const uint16_t *random, size_t n, int8_t *out);
+    /* Words modulo 2^40 to and from LAT_REPLY_BYTES each; pack rounds 2^64 to 2^40, unpack extends the sign. */
+    void (*pack)(const uint64_t *x, size_t n, uint8_t *out);
+    void (*unpack)(const uint8_t *in, size_t n, uint64_t *x);
+};
+extern const struct lattice_kernel lattice_portable, lattice_avx2, lattice_avx512;
+/* The kernel of a level: for tests and benches; the level must be at most cpu_level(). */
+const struct lattice_kernel *lattice_kernel_of(int level);
+void lattice_tables_init(struct lattice_tables *t, const struct lattice_kernel *kernel);
+
+/* A place of a list: block `slot` of the set, row i of the block. */
+static inline uint16_t lattice_place(size_t slot, size_t i)
+{
+    return (uint16_t)(slot * LAT_SLOT + i);
+}
+
+/* --- shapes ------------------------------------------------------------------------------------ */
+struct lattice_shape {
+    size_t n_blocks; /* of rows; LAT_RANK more for the public key */
+    size_t n_streams;
+    int digits;   /* 1 or 2 of every stat */
+    int low_bits; /* of the lower of two: value = low + 2^low_bits high */
+};
+status lattice_check_params(struct ctx *cx, const struct he_params *p);
+struct lattice_shape lattice_shape(const struct he_params *p); /* of parameters that were checked */
+size_t lattice_reply_bytes(const struct lattice_shape *s, size_t n_buckets); /* without the header */
+
+/* Block t's A from the job's seed: LAT_DIM words. */
+void lattice_expand(struct prg *prg, size_t t, uint64_t *a);
+
+/* --- room for one chunk of secret work --------------------------------------------------------- */
+struct lattice_work {
+    struct lattice_hat hat[LAT_RANK], other[LAT_RANK];
+    _Alignas(64) uint64_t u[LAT_DIM], v[LAT_N];
+    _Alignas(64) int8_t small[LAT_DIM];
+    _Alignas(64) uint16_t random[3 * LAT_DIM];
+    uint32_t flood[LAT_STREAMS * LAT_PACK * 4];
+};
+enum { LAT_ROOMS = 32 };
+/* Secret memory is dear to make (locked pages), so it is kept for the next chunk. */
+struct lattice_rooms {
+    struct {
+        atomic_bool taken;
+        struct lattice_work *work;
+    } room[LAT_ROOMS];
+};
+struct lattice_work *lattice_room_take(struct lattice_rooms *r); /* NULL: out of memory */
+void lattice_room_give(struct lattice_rooms *r, struct lattice_work *w);
+void lattice_rooms_free(struct lattice_rooms *r);

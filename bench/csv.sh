@@ -23,4 +23,4 @@ trap 'rm -rf "$dir"' EXIT
 "$norn" generate --out "$dir" --rows $((bytes / 274 + 1)) --guest-columns 30 --host-columns 1 --missing 0.02 >&2
 mkdir "$dir/site" && echo 'party = 9999' >"$dir/site/norn.conf"
 exec 3>&1
-"$venv/bin/python" "$root/bench/csv.py" "$norn" "$dir" "$runs" >&3
+"$venv/bin/python" "$root/bench/csv_peer.py" "$norn" "$dir" "$runs" >&3

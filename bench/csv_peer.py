@@ -1,4 +1,4 @@
-"""The measuring half of csv.sh: csv.py NORN DIR RUNS. Both programs run as children, so that memory is each one's own."""
+"""The measuring half of csv.sh: csv_peer.py NORN DIR RUNS. Both programs run as children, so that memory is each one's own."""
 import json
 import os
 import statistics

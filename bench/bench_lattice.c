@@ -39,8 +39,8 @@ enum { SLOTS = 12, BUCKETS = 32 };
 struct room {
     struct lattice_tables t;
     struct lattice_hat x[LAT_RANK], y[LAT_RANK];
-    _Alignas(64) uint64_t a[LAT_DIM], win[SLOTS * LAT_SLOT * 8], words[SLOTS][LAT_STRIDE];
-    _Alignas(64) uint64_t masks[BUCKETS / LAT_PACK][LAT_GROUP], sums[BUCKETS / LAT_PACK][LAT_PACK];
+    _Alignas(64) uint64_t a[LAT_DIM], win[SLOTS * LAT_WINDOW], words[SLOTS][LAT_STRIDE];
+    _Alignas(64) uint64_t masks[BUCKETS / LAT_PACK][LAT_STRIDE], sums[BUCKETS / LAT_PACK][LAT_PACK];
     _Alignas(64) int8_t small[LAT_DIM];
     _Alignas(64) uint16_t random[3 * LAT_DIM], list[SLOTS * LAT_ROWS];
     uint8_t wire[LAT_DIM * LAT_REPLY_BYTES];
@@ -92,7 +92,7 @@ static void kernels(struct ctx *cx)
                {"hat_word", "us", 1},
                {"dot3", "us", 1},
                {"dot2", "us", 1},
-               {"sum_masks_row_of_2560", "ns", 1e3 * LAT_RANK * LAT_SEGS / (SLOTS * LAT_ROWS)},
+               {"sum_masks_row_of_2560", "ns", 1e3 * LAT_RANK / (SLOTS * LAT_ROWS)},
                {"sum_words_row", "ns", 1e3 / (SLOTS * LAT_ROWS)},
                {"noise_2560", "us", 1},
                {"ternary_2560", "us", 1},

@@ -6,12 +6,22 @@
 #include <string.h>
 
 enum {
-    BLOCKS = 16,     /* expanded or loaded in one chunk */
-    GROUPS = 4,      /* reply ciphers finished in one chunk */
-    SET_ROWS = 768,  /* rows whose windows are worked on together: they stay in the cache */
-    SET_BLOCKS = 96, /* and the most blocks these may come from; a place has 16 bits: at most 512 */
-    PART = 4 << 20,  /* (row, feature) pairs sorted at a time */
-    UNITS = LAT_RANK * LAT_SEGS, /* segments of A, each summed by itself */
+    BLOCKS = 16,      /* expanded or loaded in one chunk */
+    GROUPS = 4,       /* reply ciphers finished in one chunk */
+    SET_ROWS = 512,   /* rows whose windows are worked on together: they stay in the cache */
+    SET_BLOCKS = 64,  /* and the most blocks these may come from; a place has 16 bits: at most 512 */
+    PART = 4 << 20,   /* (row, feature) pairs sorted at a time */
+    SHARES = 16,      /* at most so many threads share the additions of one component of A */
+    KEPT = 512 << 20, /* bytes that a host keeps of the sums of A over all rows */
+};
+
+/* The sums of A over all rows of a batch depend on the bins only: one batch's are the next one's. */
+struct kept {
+    struct arena *mem;
+    size_t n_features, n_buckets;
+    uint16_t *n_bins;
+    uint8_t **bins;  /* copies: pointers may be used again for other columns */
+    uint64_t *masks; /* LAT_DIM words of each group; NULL: nothing is kept */
 };
 
 struct lattice_host {
@@ -27,12 +37,19 @@ struct lattice_host {
     struct lattice_hat *key_b; /* B of stream s of the j-th: s LAT_RANK + j */
     uint64_t *words;           /* B: LAT_STRIDE words for each block and stream */
     struct lattice_rooms rooms;
+    struct kept kept;
+    size_t n_windows;
+    struct {
+        atomic_bool taken;
+        uint64_t *words; /* SET_BLOCKS windows */
+    } window[LAT_ROOMS];
 };
 
 void lattice_host_free(struct lattice_host *h)
 {
     if (!h) return;
     lattice_rooms_free(&h->rooms);
+    arena_free(h->kept.mem);
     arena_free(h->mem);
 }
 
@@ -195,7 +212,7 @@ struct set {
 };
 
 struct sums {
-    const struct lattice_host *h;
+    struct lattice_host *h;
     const uint8_t *const *bins;
     const uint16_t *n_bins;
     const uint32_t *rows; /* NULL: all */
@@ -209,8 +226,10 @@ struct sums {
     size_t begin, end;       /* sets */
     uint16_t *list;          /* n_features times the places of their rows, sorted by bucket */
     struct lattice_run *run; /* n_buckets for each set */
-    /* Results: UNITS times n_groups, and streams times n_groups. */
-    uint64_t (*masks)[LAT_GROUP], (*words)[LAT_PACK];
+    bool masks_kept;         /* only B is to be summed */
+    size_t n_shares;
+    /* Results: of share i and component k, n_groups from (i LAT_RANK + k) n_groups; of each stream. */
+    uint64_t (*masks)[LAT_STRIDE], (*words)[LAT_PACK];
 };
 
 /* Cuts the rows into sets, at the ends of blocks. */
@@ -270,70 +289,150 @@ static status sort_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end,
     return ctx_check(cx);
 }
 
-/* The 79 vectors that 64 rotations of segment `seg` of a touch: coefficient c of X^(-8 i) a is a[c + 8 i], and what
- * goes past the end comes back negative. */
-static void make_window(const uint64_t *a, size_t seg, uint64_t *win)
+/* Coefficient c of X^(-8 i) a is a[c + 8 i], and what goes past the end comes back negative. */
+static void make_window(const uint64_t *a, uint64_t *win)
 {
-    size_t begin = seg * LAT_SEG, n = 8 * LAT_WINDOW, plain = LAT_N - begin < n ? LAT_N - begin : n;
-    memcpy(win, a + begin, plain * sizeof *win);
-    for (size_t k = plain; k < n; k++)
-        win[k] = 0 - a[begin + k - LAT_N];
+    for (size_t k = 0; k < LAT_N; k++) {
+        win[k] = a[k];
+        win[LAT_N + k] = 0 - a[k];
+    }
 }
 
-/* Unit u of A's segments, or stream u - UNITS of B, over the sets at hand. */
-static status add_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+static size_t take_window(struct lattice_host *h)
+{
+    size_t i = 0;
+    while (i < h->n_windows && atomic_exchange(&h->window[i].taken, true))
+        i++;
+    return i;
+}
+
+/* Component u % LAT_RANK of A over a share of the sets at hand. */
+static status add_masks(struct ctx *cx, struct sums *j, size_t u)
+{
+    struct lattice_host *h = j->h;
+    size_t n = j->end - j->begin, share = u / LAT_RANK, k = u % LAT_RANK;
+    size_t begin = j->begin + n * share / j->n_shares, end = j->begin + n * (share + 1) / j->n_shares;
+    size_t room = take_window(h);
+    uint64_t *win = room < h->n_windows ? h->window[room].words : NEW(cx, uint64_t, SET_BLOCKS * LAT_WINDOW);
+    if (!win) return FAIL(cx, NOMEM, "windows of %d blocks", SET_BLOCKS);
+    for (size_t s = begin; s < end; s++) {
+        const struct set *set = &j->set[s];
+        const uint32_t *number = j->block + set->slot;
+        for (size_t i = 0; i < set->n_slots; i++)
+            make_window(h->masks + number[i] * (size_t)LAT_DIM + k * LAT_N, win + i * LAT_WINDOW);
+        h->tables->kernel->sum_masks(win, j->run + (s - j->begin) * j->n_buckets, j->n_buckets, j->list,
+                                     j->masks + u * j->n_groups);
+    }
+    if (room < h->n_windows) atomic_store(&h->window[room].taken, false);
+    return ctx_check(cx);
+}
+
+static status masks_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    (void)chunk;
+    for (size_t u = begin; u < end; u++)
+        TRY(add_masks(cx, arg, u));
+    return OK;
+}
+
+/* Streams of B over the sets at hand. */
+static status words_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
 {
     struct sums *j = arg;
     const struct lattice_host *h = j->h;
-    const struct lattice_kernel *kernel = h->tables->kernel;
     const uint64_t *block[SET_BLOCKS];
     (void)chunk;
-    size_t most = 0;
-    for (size_t s = j->begin; s < j->end; s++)
-        if (j->set[s].n_slots > most) most = j->set[s].n_slots;
-    uint64_t *win = NEW(cx, uint64_t, most * LAT_SLOT * 8);
-    if (!win) return FAIL(cx, NOMEM, "windows of %zu blocks", most);
-    for (size_t u = begin; u < end; u++)
+    for (size_t stream = begin; stream < end; stream++)
         for (size_t s = j->begin; s < j->end; s++) {
             const struct set *set = &j->set[s];
-            const struct lattice_run *run = j->run + (s - j->begin) * j->n_buckets;
-            const uint32_t *number = j->block + set->slot;
-            if (u < UNITS) {
-                for (size_t i = 0; i < set->n_slots; i++)
-                    make_window(h->masks + number[i] * (size_t)LAT_DIM + u / LAT_SEGS * LAT_N, u % LAT_SEGS,
-                                win + i * LAT_SLOT * 8);
-                kernel->sum_masks(win, run, j->n_buckets, j->list, j->masks + u * j->n_groups);
-            } else {
-                for (size_t i = 0; i < set->n_slots; i++)
-                    block[i] = h->words + (number[i] * h->shape.n_streams + (u - UNITS)) * LAT_STRIDE;
-                kernel->sum_words(block, run, j->n_buckets, j->list, j->words + (u - UNITS) * j->n_groups);
-            }
+            for (size_t i = 0; i < set->n_slots; i++)
+                block[i] = h->words + (j->block[set->slot + i] * h->shape.n_streams + stream) * LAT_STRIDE;
+            h->tables->kernel->sum_words(block, j->run + (s - j->begin) * j->n_buckets, j->n_buckets, j->list,
+                                         j->words + stream * j->n_groups);
         }
     return ctx_check(cx);
+}
+
+static status make_windows(struct ctx *cx, struct lattice_host *h)
+{
+    size_t n = pool_threads(cx->pool);
+    for (; h->n_windows < n && h->n_windows < LAT_ROOMS; h->n_windows++) {
+        uint64_t *w = arena_alloc_n(h->mem, SET_BLOCKS * LAT_WINDOW, sizeof *w, 64);
+        if (!w) return FAIL(cx, NOMEM, "windows of %d blocks", SET_BLOCKS);
+        h->window[h->n_windows].words = w;
+    }
+    return OK;
+}
+
+/* Sorts and sums the sets [begin, end). */
+static status sum_part(struct ctx *cx, struct sums *j, size_t n_rows)
+{
+    j->list = NEW(cx, uint16_t, n_rows * j->n_features + 1);
+    j->run = NEW(cx, struct lattice_run, (j->end - j->begin) * j->n_buckets + 1);
+    if (!j->list || !j->run) return FAIL(cx, NOMEM, "room to sort %zu rows", n_rows);
+    TRY(pool_for(cx, j->n_features, 1, sort_chunk, j));
+    if (!j->masks_kept) TRY(pool_for(cx, LAT_RANK * j->n_shares, 1, masks_chunk, j));
+    return pool_for(cx, j->h->shape.n_streams, 1, words_chunk, j);
 }
 
 static status sum_all(struct ctx *cx, struct sums *j)
 {
     TRY(make_sets(cx, j));
-    j->masks = arena_alloc_n(cx->mem, UNITS * j->n_groups + 1, sizeof *j->masks, 64);
+    TRY(make_windows(cx, j->h));
+    size_t threads = pool_threads(cx->pool);
+    j->n_shares = threads < SHARES ? threads : SHARES;
+    if (j->n_shares > j->n_sets) j->n_shares = j->n_sets;
+    if (!j->masks_kept)
+        j->masks = arena_alloc_n(cx->mem, LAT_RANK * j->n_shares * j->n_groups + 1, sizeof *j->masks, 64);
     j->words = arena_alloc_n(cx->mem, j->h->shape.n_streams * j->n_groups + 1, sizeof *j->words, 64);
-    if (!j->masks || !j->words) return FAIL(cx, NOMEM, "%zu buckets", j->n_buckets);
+    if ((!j->masks && !j->masks_kept) || !j->words) return FAIL(cx, NOMEM, "%zu buckets", j->n_buckets);
     for (j->begin = 0; j->begin < j->n_sets; j->begin = j->end) {
         struct arena_mark mark = arena_mark(cx->mem);
-        size_t part_rows = 0;
+        size_t n_rows = 0;
         for (j->end = j->begin; j->end < j->n_sets; j->end++) {
-            size_t more = part_rows + j->set[j->end].n_rows, n = j->end - j->begin;
+            size_t more = n_rows + j->set[j->end].n_rows, n = j->end - j->begin;
             if (n && (more * j->n_features > PART || (n + 1) * j->n_buckets > PART)) break;
-            part_rows = more;
+            n_rows = more;
         }
-        j->list = NEW(cx, uint16_t, part_rows * j->n_features + 1);
-        j->run = NEW(cx, struct lattice_run, (j->end - j->begin) * j->n_buckets + 1);
-        if (!j->list || !j->run) return FAIL(cx, NOMEM, "room to sort %zu rows", part_rows);
-        TRY(pool_for(cx, j->n_features, 1, sort_chunk, j));
-        TRY(pool_for(cx, UNITS + j->h->shape.n_streams, 1, add_chunk, j));
+        TRY(sum_part(cx, j, n_rows));
         arena_rewind(cx->mem, mark);
     }
     return OK;
+}
+
+/* --- what is kept ---------------------------------------------------------------------------------------- */
+static bool is_kept(const struct kept *k, const struct sums *j)
+{
+    if (j->rows || !k->masks || k->n_features != j->n_features) return false;
+    for (size_t f = 0; f < j->n_features; f++)
+        if (k->n_bins[f] != j->n_bins[f] || memcmp(k->bins[f], j->bins[f], j->n_rows) != 0) return false;
+    return true;
+}
+
+static void gather_masks(const struct sums *j, size_t q, uint64_t *u);
+
+/* After all rows were summed. Nothing is kept where it would be much, or memory is short. */
+static void keep(struct lattice_host *h, const struct sums *j)
+{
+    struct kept *k = &h->kept;
+    if (j->rows || j->masks_kept) return;
+    if (!k->mem) k->mem = arena_new(KEPT);
+    if (!k->mem) return;
+    arena_reset(k->mem);
+    k->n_features = j->n_features;
+    k->n_bins = arena_alloc_n(k->mem, j->n_features + 1, sizeof *k->n_bins, 2);
+    k->bins = arena_alloc_n(k->mem, j->n_features + 1, sizeof *k->bins, 8);
+    k->masks = NULL;
+    if (!k->n_bins || !k->bins) return;
+    for (size_t f = 0; f < j->n_features; f++) {
+        k->n_bins[f] = j->n_bins[f];
+        k->bins[f] = arena_alloc_n(k->mem, j->n_rows, 1, 64);
+        if (!k->bins[f]) return;
+        memcpy(k->bins[f], j->bins[f], j->n_rows);
+    }
+    k->masks = arena_alloc_n(k->mem, j->n_groups * LAT_DIM + 1, sizeof *k->masks, 64);
+    for (size_t q = 0; k->masks && q < j->n_groups; q++)
+        gather_masks(j, q, k->masks + q * LAT_DIM);
 }
 
 /* --- the reply ----------------------------------------------------------------------------------------- */
@@ -344,20 +443,18 @@ struct reply_job {
     uint8_t seed[32];
 };
 
-/* The sums of A of group q: each segment's last 8 words belong to the next one; X^512 = -1. */
+/* The sums of A of group q; X^512 = -1. */
 static void gather_masks(const struct sums *j, size_t q, uint64_t *u)
 {
-    for (size_t k = 0; k < LAT_RANK; k++)
-        for (size_t s = 0; s < LAT_SEGS; s++) {
-            const uint64_t *from = j->masks[(k * LAT_SEGS + s) * j->n_groups + q];
-            memcpy(u + k * LAT_N + s * LAT_SEG, from, LAT_SEG * sizeof *u);
-        }
-    for (size_t k = 0; k < LAT_RANK; k++)
-        for (size_t s = 0; s < LAT_SEGS; s++) {
-            const uint64_t *from = j->masks[(k * LAT_SEGS + s) * j->n_groups + q] + LAT_SEG;
-            uint64_t *to = u + k * LAT_N + (s + 1) % LAT_SEGS * LAT_SEG;
-            for (size_t i = 0; i < LAT_PACK; i++)
-                to[i] += s + 1 < LAT_SEGS ? from[i] : 0 - from[i];
+    memset(u, 0, LAT_DIM * sizeof *u);
+    for (size_t i = 0; i < j->n_shares; i++)
+        for (size_t k = 0; k < LAT_RANK; k++) {
+            const uint64_t *from = j->masks[(i * LAT_RANK + k) * j->n_groups + q];
+            uint64_t *to = u + k * LAT_N;
+            for (size_t c = 0; c < LAT_N; c++)
+                to[c] += from[c];
+            for (size_t c = 0; c < LAT_PACK; c++)
+                to[c] -= from[LAT_N + c];
         }
 }
 
@@ -368,7 +465,10 @@ static void finish_group(const struct reply_job *j, size_t q, struct prg *prg, s
     const struct lattice_tables *t = h->tables;
     size_t n_streams = h->shape.n_streams;
     uint8_t *out = j->out + q * (LAT_DIM + LAT_PACK * n_streams) * LAT_REPLY_BYTES;
-    gather_masks(j->sums, q, w->u);
+    if (j->sums->masks_kept)
+        memcpy(w->u, h->kept.masks + q * LAT_DIM, sizeof w->u);
+    else
+        gather_masks(j->sums, q, w->u);
     prg_seek(prg, q);
     prg_bytes(prg, w->random, LAT_DIM * sizeof w->random[0]);
     t->kernel->ternary(w->random, LAT_DIM, w->small);
@@ -431,7 +531,9 @@ static status reply(struct ctx *cx, struct lattice_host *h, struct sums *sums, s
 {
     struct reply_job j = {.h = h, .sums = sums};
     TRY(check_request(cx, h, sums));
+    sums->masks_kept = is_kept(&h->kept, sums);
     TRY(sum_all(cx, sums));
+    keep(h, sums);
     TRY(rand_bytes(cx, j.seed, sizeof j.seed));
     buf_u8(out, LATTICE_VERSION);
     buf_put(out, h->id, sizeof h->id);

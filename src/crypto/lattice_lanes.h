@@ -217,30 +217,29 @@ static void dot(const struct lattice_tables *t, int primes, const struct lattice
         dot_of(t, 3, x, y, acc);
 }
 
-/* SUMS vectors of 8 HALF-word lanes of a segment are summed in registers at a time. */
+/* SUMS vectors of an element at a time, for all buckets: so much of the windows stays in the nearest cache. */
 static void sum_masks(const uint64_t *win, const struct lattice_run *run, size_t n_buckets,
-                      const uint16_t *list, uint64_t (*acc)[LAT_GROUP])
+                      const uint16_t *list, uint64_t (*acc)[LAT_STRIDE])
 {
-    for (size_t b = 0; b < n_buckets; b++) {
-        const uint16_t *at = list + run[b].begin, *end = at + run[b].n;
-        if (at == end) continue;
-        uint64_t *to = acc[b / LAT_PACK] + b % LAT_PACK;
-        for (size_t k = 0; k < LAT_SEG; k += SUMS * HALF) {
+    for (size_t k = 0; k < LAT_N; k += SUMS * HALF)
+        for (size_t b = 0; b < n_buckets; b++) {
+            const uint16_t *at = list + run[b].begin, *end = at + run[b].n;
+            if (at == end) continue;
+            uint64_t *to = acc[b / LAT_PACK] + b % LAT_PACK + k;
             VEC v[SUMS];
 #pragma GCC unroll 16
             for (size_t i = 0; i < SUMS; i++)
                 v[i] = ZERO;
-            for (const uint16_t *a = at; a < end; a++) {
-                const uint64_t *from = win + 8 * (size_t)*a + k;
+            do {
+                const uint64_t *from = win + LAT_PACK * (size_t)*at + k;
 #pragma GCC unroll 16
                 for (size_t i = 0; i < SUMS; i++)
                     v[i] = ADD64(v[i], LOAD(from + i * HALF));
-            }
+            } while (++at < end);
 #pragma GCC unroll 16
             for (size_t i = 0; i < SUMS; i++)
-                STORE_ANY(to + k + i * HALF, ADD64(LOAD_ANY(to + k + i * HALF), v[i]));
+                STORE_ANY(to + i * HALF, ADD64(LOAD_ANY(to + i * HALF), v[i]));
         }
-    }
 }
 
 static void sum_words(const uint64_t *const *block, const struct lattice_run *run, size_t n_buckets,
@@ -253,8 +252,9 @@ static void sum_words(const uint64_t *const *block, const struct lattice_run *ru
         for (size_t i = 0; i < LAT_PACK / HALF; i++)
             v[i] = LOAD_ANY(to + i * HALF);
         for (size_t a = run[b].begin; a < run[b].begin + run[b].n; a++) {
-            size_t row = list[a] % LAT_SLOT;
-            const uint64_t *from = block[list[a] / LAT_SLOT] + LAT_PACK * (row + 1) - b % LAT_PACK;
+            size_t row = list[a] % (LAT_WINDOW / LAT_PACK);
+            const uint64_t *from =
+                block[list[a] / (LAT_WINDOW / LAT_PACK)] + LAT_PACK * (row + 1) - b % LAT_PACK;
 #pragma GCC unroll 2
             for (size_t i = 0; i < LAT_PACK / HALF; i++)
                 v[i] = ADD64(v[i], LOAD_ANY(from + i * HALF));

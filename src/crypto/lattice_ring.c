@@ -177,13 +177,13 @@ static void dot(const struct lattice_tables *t, int primes, const struct lattice
 }
 
 static void sum_masks(const uint64_t *win, const struct lattice_run *run, size_t n_buckets,
-                      const uint16_t *list, uint64_t (*acc)[LAT_GROUP])
+                      const uint16_t *list, uint64_t (*acc)[LAT_STRIDE])
 {
     for (size_t b = 0; b < n_buckets; b++) {
         uint64_t *to = acc[b / LAT_PACK] + b % LAT_PACK;
         for (size_t i = run[b].begin; i < run[b].begin + run[b].n; i++)
-            for (size_t k = 0; k < LAT_SEG; k++)
-                to[k] += win[8 * (size_t)list[i] + k];
+            for (size_t k = 0; k < LAT_N; k++)
+                to[k] += win[LAT_PACK * (size_t)list[i] + k];
     }
 }
 
@@ -192,8 +192,9 @@ static void sum_words(const uint64_t *const *block, const struct lattice_run *ru
 {
     for (size_t b = 0; b < n_buckets; b++)
         for (size_t i = run[b].begin; i < run[b].begin + run[b].n; i++) {
-            size_t row = list[i] % LAT_SLOT;
-            const uint64_t *from = block[list[i] / LAT_SLOT] + LAT_PACK * (row + 1) - b % LAT_PACK;
+            size_t row = list[i] % (LAT_WINDOW / LAT_PACK);
+            const uint64_t *from =
+                block[list[i] / (LAT_WINDOW / LAT_PACK)] + LAT_PACK * (row + 1) - b % LAT_PACK;
             for (size_t k = 0; k < LAT_PACK; k++)
                 acc[b / LAT_PACK][k] += from[k];
         }

@@ -15,24 +15,22 @@ struct prg;
 #define LATTICE_ID      16 /* bytes of a key's public, random name */
 
 enum {
-    LAT_N = 512,         /* degree of the ring */
-    LAT_RANK = 5,        /* of the module */
-    LAT_DIM = 2560,      /* of the lattice problem */
-    LAT_PACK = 8,        /* buckets a reply cipher */
-    LAT_ROWS = 64,       /* rows a block: LAT_N / LAT_PACK */
-    LAT_STREAMS = 16,    /* digits of a row, at most */
-    LAT_DIGIT = 29,      /* |sum of a digit| < 2^29 */
-    LAT_SCALE = 34,      /* a digit is scaled by 2^34: 29 bits, a sign and this are 64 */
-    LAT_REPLY = 40,      /* replies are modulo 2^40 */
-    LAT_REPLY_BYTES = 5, /* a word of a reply */
-    LAT_FLOOD = 31,      /* flooding is the sum of four integers uniform in 31 bits, centred */
-    LAT_PRIMES = 3,      /* for products modulo 2^64; two do modulo 2^40 */
-    LAT_SEG = 128,       /* words of A summed in registers at a time */
-    LAT_SEGS = LAT_N / LAT_SEG,
-    LAT_SLOT = 128,                /* vectors of 8 words between the windows of two blocks */
-    LAT_WINDOW = 79,               /* of which so many are used: 63 rotations and 16 vectors */
-    LAT_STRIDE = LAT_N + LAT_PACK, /* words of a block of B at the host: its last 8, negated, come first */
-    LAT_GROUP = LAT_SEG + LAT_PACK /* words of a group's sum of one segment */
+    LAT_N = 512,            /* degree of the ring */
+    LAT_RANK = 5,           /* of the module */
+    LAT_DIM = 2560,         /* of the lattice problem */
+    LAT_PACK = 8,           /* buckets a reply cipher */
+    LAT_ROWS = 64,          /* rows a block: LAT_N / LAT_PACK */
+    LAT_STREAMS = 16,       /* digits of a row, at most */
+    LAT_DIGIT = 29,         /* |sum of a digit| < 2^29 */
+    LAT_SCALE = 34,         /* a digit is scaled by 2^34: 29 bits, a sign and this are 64 */
+    LAT_REPLY = 40,         /* replies are modulo 2^40 */
+    LAT_REPLY_BYTES = 5,    /* a word of a reply */
+    LAT_FLOOD = 31,         /* flooding is the sum of four integers uniform in 31 bits, centred */
+    LAT_PRIMES = 3,         /* for products modulo 2^64; two do modulo 2^40 */
+    LAT_WINDOW = 2 * LAT_N, /* words: an element of A and its negative, so that rotations are stretches */
+    LAT_STRIDE =
+        LAT_N + LAT_PACK /* an element with its last 8 words, negated, before it (B at the host); or a sum of
+                                   * shifted elements, its first 8 words to come, negated, from behind it (A) */
 };
 
 struct lattice_hat {
@@ -70,10 +68,9 @@ struct lattice_kernel {
     /* acc += x[0] y[0] + ... + x[4] y[4] */
     void (*dot)(const struct lattice_tables *t, int primes, const struct lattice_hat *x,
                 const struct lattice_hat *y, uint64_t *acc);
-    /* Sums of segments of A. win: windows of the blocks of a set, a vector of 8 words each place of the list; bucket
-     * b's sum is added to acc[b / 8] at word b % 8. */
+    /* Sums of A: bucket b's is added to acc[b / 8] at word b % 8. win: the windows of a set of blocks. */
     void (*sum_masks)(const uint64_t *win, const struct lattice_run *run, size_t n_buckets,
-                      const uint16_t *list, uint64_t (*acc)[LAT_GROUP]);
+                      const uint16_t *list, uint64_t (*acc)[LAT_STRIDE]);
     /* Sums of B, all coefficients of one stream that are of use: block[slot] is LAT_STRIDE words. */
     void (*sum_words)(const uint64_t *const *block, const struct lattice_run *run, size_t n_buckets,
                       const uint16_t *list, uint64_t (*acc)[LAT_PACK]);
@@ -90,10 +87,10 @@ extern const struct lattice_kernel lattice_portable, lattice_avx2, lattice_avx51
 const struct lattice_kernel *lattice_kernel_of(int level);
 void lattice_tables_init(struct lattice_tables *t, const struct lattice_kernel *kernel);
 
-/* A place of a list: block `slot` of the set, row i of the block. */
+/* A place of a list: row i of the set's block number `slot`. */
 static inline uint16_t lattice_place(size_t slot, size_t i)
 {
-    return (uint16_t)(slot * LAT_SLOT + i);
+    return (uint16_t)(slot * (LAT_WINDOW / LAT_PACK) + i);
 }
 
 /* --- shapes ------------------------------------------------------------------------------------ */

@@ -73,16 +73,16 @@ static void products_are_schoolbook(struct ctx *cx)
 static void kernels_are_equal(struct ctx *cx)
 {
     enum { SLOTS = 3, BUCKETS = 21, PLACES = 400, GROUPS = 3 };
-    uint64_t *win = NEW(cx, uint64_t, SLOTS * LAT_SLOT * 8), *words = NEW(cx, uint64_t, SLOTS * LAT_STRIDE);
+    uint64_t *win = NEW(cx, uint64_t, SLOTS * LAT_WINDOW), *words = NEW(cx, uint64_t, SLOTS * LAT_STRIDE);
     uint16_t *list = NEW(cx, uint16_t, PLACES), *random = NEW(cx, uint16_t, 3 * LAT_DIM);
     struct lattice_run run[BUCKETS];
     const uint64_t *block[SLOTS];
     struct {
-        uint64_t masks[GROUPS][LAT_GROUP], words[GROUPS][LAT_PACK], noise[LAT_DIM], back[LAT_DIM];
+        uint64_t masks[GROUPS][LAT_STRIDE], words[GROUPS][LAT_PACK], noise[LAT_DIM], back[LAT_DIM];
         int8_t small[LAT_DIM];
         uint8_t wire[LAT_DIM * LAT_REPLY_BYTES];
     } *r = NEW(cx, __typeof__(*r), CPU_AVX512 + 1);
-    CHECK_OK(cx, rand_bytes(cx, win, SLOTS * LAT_SLOT * 64));
+    CHECK_OK(cx, rand_bytes(cx, win, SLOTS * LAT_WINDOW * 8));
     CHECK_OK(cx, rand_bytes(cx, words, SLOTS * LAT_STRIDE * 8));
     CHECK_OK(cx, rand_bytes(cx, random, 3 * LAT_DIM * 2));
     for (size_t i = 0; i < PLACES; i++)

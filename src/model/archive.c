@@ -21,9 +21,6 @@
 #define SUMS_MAX   ((size_t)16 << 20)
 #define IMPORT_MEM ((size_t)2 << 30) /* what the messages of an archive may take while they are looked at */
 
-/* The folders of a model; whatever else lies beside them is not part of it. */
-static const char *const roots[] = {"checkpoint", "define", "run_parameters", "variables"};
-
 static void digest_text(EVP_MD_CTX *md, char out[65])
 {
     uint8_t d[32] = {0};
@@ -45,11 +42,60 @@ static EVP_MD_CTX *digest_new(void)
     return NULL;
 }
 
+/* ---- layout ---- */
+
+/* The folders of a model; whatever else lies beside them is not part of it. */
+static const char *const roots[] = {"checkpoint", "define", "run_parameters", "variables"};
+
+static bool is_left_over(const char *name)
+{
+    size_t n = strlen(name);
+    return name[0] == '.' ||
+           (n > 4 && strcmp(name + n - 4, ".tmp") == 0); /* file_write's, when it was killed */
+}
+
+/* The part of path behind "<first>/<second>/" (second may be NULL); NULL when it begins otherwise. */
+static const char *behind(const char *path, const char *first, const char *second)
+{
+    for (int i = 0; i < 2 && path; i++) {
+        const char *part = i ? second : first;
+        if (!part) continue;
+        size_t n = strlen(part);
+        path = strncmp(path, part, n) == 0 && path[n] == '/' ? path + n + 1 : NULL;
+    }
+    return path;
+}
+
+static bool is_of_row(const struct define_row *row, const char *path)
+{
+    const char *rest = behind(path, "run_parameters", row->component);
+    if (rest && strcmp(rest, "run_parameters.json") == 0) return true;
+    if (behind(path, "checkpoint", row->component)) return true;
+    rest = behind(path, "variables/data", row->component);
+    if (!row->alias || !rest || !(rest = behind(rest, row->alias, NULL))) return false;
+    size_t n = strlen(row->name);
+    if (behind(rest, "converted_model", NULL)) return true; /* of FATE's homo-convert */
+    return strncmp(rest, row->name, n) == 0 && (!rest[n] || strcmp(rest + n, ".json") == 0);
+}
+
+/* Whether define_meta knows what path is for. */
+static bool is_of_model(const struct define_row *rows, size_t n, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (strcmp(path, "define/define_meta.yaml") == 0) return true;
+    if (is_left_over(slash ? slash + 1 : path)) return false;
+    for (size_t i = 0; i < n; i++)
+        if (is_of_row(&rows[i], path)) return true;
+    return false;
+}
+
 /* ---- export ---- */
 
 struct zip {
     struct archive *a;
     const char *root;
+    const struct define_row *rows;
+    size_t n_rows;
     struct buf sums;
 };
 
@@ -81,13 +127,6 @@ static status zip_file(struct ctx *cx, struct zip *z, const char *name)
     return zip_member(cx, z, name, data.p, data.n);
 }
 
-static bool is_left_over(const char *name)
-{
-    size_t n = strlen(name);
-    return name[0] == '.' ||
-           (n > 4 && strcmp(name + n - 4, ".tmp") == 0); /* file_write's, when it was killed */
-}
-
 static status zip_tree(struct ctx *cx, struct zip *z, const char *rel)
 {
     PATH(cx, path, "%s/%s", z->root, rel);
@@ -99,9 +138,11 @@ static status zip_tree(struct ctx *cx, struct zip *z, const char *rel)
         struct arena_mark mark = arena_mark(cx->mem);
         PATH(cx, name, "%s/%s", rel, names[i]);
         PATH(cx, full, "%s/%s", z->root, name);
-        if (is_left_over(names[i])) continue;
         if (lstat(full, &st)) return FAIL(cx, IO, "%s: %m", full);
-        TRY(S_ISDIR(st.st_mode) ? zip_tree(cx, z, name) : zip_file(cx, z, name));
+        if (S_ISDIR(st.st_mode))
+            TRY(zip_tree(cx, z, name));
+        else if (is_of_model(z->rows, z->n_rows, name))
+            TRY(zip_file(cx, z, name));
         arena_rewind(cx->mem, mark);
     }
     return OK;
@@ -115,9 +156,12 @@ static void zip_free(struct zip *z)
 
 static status zip_write(struct ctx *cx, const char *root, const char *file)
 {
+    struct define_row *rows;
+    size_t n_rows;
+    TRY(define_read(cx, root, &rows, &n_rows));
     CLEANUP(fd_closep) int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) return FAIL(cx, IO, "create %s: %m", file);
-    CLEANUP(zip_free) struct zip z = {archive_write_new(), root, {0}};
+    CLEANUP(zip_free) struct zip z = {archive_write_new(), root, rows, n_rows, {0}};
     if (!z.a) return FAIL(cx, NOMEM, "zip");
     if (archive_write_set_format_zip(z.a) || archive_write_open_fd(z.a, fd))
         return FAIL(cx, IO, "write %s: %s", file, archive_error_string(z.a));
@@ -275,13 +319,10 @@ static status next_member(struct ctx *cx, struct unzip *u, struct archive_entry 
 }
 
 /* By its directory only: without it, which stands last, a zip that was cut off could pass for a smaller one. */
-static status unzip_all(struct ctx *cx, struct unzip *u, const char *file)
+static status unzip_all(struct ctx *cx, struct unzip *u, int fd)
 {
-    struct stat st;
     if (!u->a || archive_read_support_format_zip_seekable(u->a)) return FAIL(cx, NOMEM, "zip reader");
-    if (stat(file, &st)) return errno == ENOENT ? FAIL(cx, NOTFOUND, "%m") : FAIL(cx, IO, "%m");
-    if (!S_ISREG(st.st_mode)) return FAIL(cx, FORMAT, "not a file");
-    if (archive_read_open_filename(u->a, file, 65536)) return FAIL(cx, IO, "%s", archive_error_string(u->a));
+    if (archive_read_open_fd(u->a, fd, 65536)) return FAIL(cx, FORMAT, "%s", archive_error_string(u->a));
     for (;;) {
         struct archive_entry *e;
         int got = archive_read_next_header(u->a, &e);
@@ -353,8 +394,19 @@ static status check_run_parameters(struct ctx *cx, const char *folder, const str
                              : FAIL(cx, FORMAT, "run_parameters.json of %s is not an object", row->component);
 }
 
-static status check_model(struct ctx *cx, const char *folder, struct model_key *key)
+/* A member's name is in the zip twice, and neither is under its CRC: one that was altered leads to no component. */
+static status check_members(struct ctx *cx, const struct unzip *u, const struct define_row *rows, size_t n)
 {
+    for (size_t i = 0; i < u->n; i++)
+        if (!is_of_model(rows, n, u->members[i].path))
+            return FAIL(cx, FORMAT, "member %s is of nothing that define_meta.yaml names",
+                        u->members[i].path);
+    return OK;
+}
+
+static status check_model(struct ctx *cx, const struct unzip *u, struct model_key *key)
+{
+    const char *folder = u->root;
     static const char *const needed[] = {"define/define_meta.yaml", PIPELINE_FILE};
     struct define_row *rows;
     struct model_pipeline p;
@@ -370,23 +422,29 @@ static status check_model(struct ctx *cx, const char *folder, struct model_key *
         TRY(check_run_parameters(cx, folder, &rows[i]));
         arena_rewind(cx->mem, mark);
     }
+    TRY(check_members(cx, u, rows, n));
     return pipeline_read(cx, folder, &p, key);
 }
 
 static status import_into(struct ctx *cx, const char *dir, const char *tmp, const char *file, bool replace,
                           const struct archive_bounds *max, struct model_key *key, const char **folder)
 {
+    struct stat st;
+    CLEANUP(fd_closep) int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) return FAIL(cx, NOTFOUND, "%m");
+    if (fd < 0 || fstat(fd, &st)) return FAIL(cx, IO, "%m");
+    if (!S_ISREG(st.st_mode)) return FAIL(cx, FORMAT, "not a file");
     CLEANUP(unzip_free) struct unzip u = {.a = archive_read_new(), .root = tmp, .max = max};
     TRY(dir_make(cx, tmp, 0700));
-    TRY(unzip_all(cx, &u, file));
+    TRY(unzip_all(cx, &u, fd));
     TRY(check_sums(cx, &u));
-    TRY(check_model(cx, tmp, key));
+    TRY(check_model(cx, &u, key));
     TRY(model_path(cx, dir, key, folder));
-    status st = folder_publish(cx, tmp, *folder, replace);
-    if (st.code == ERR_EXISTS)
+    status done = folder_publish(cx, tmp, *folder, replace);
+    if (done.code == ERR_EXISTS)
         return FAIL(cx, EXISTS, "model %s version %s of %s %u", key->model_id, key->version, key->role,
                     key->party);
-    return st;
+    return done;
 }
 
 static status import_and_describe(struct ctx *cx, const char *dir, const char *tmp, const char *file,

@@ -32,7 +32,8 @@ struct psi_result {
     size_t n_peers[32]; /* guest: ids of each host; host: [0] is the guest's */
 };
 /* Both ends fail alike before anything is sent when the own table has duplicate ids (FORMAT: how many, first row) or no
- * row (ARG). PROTO: a peer's message is malformed, repeats a point, or has a point of small order. */
+ * row (ARG). PROTO: a peer's message is malformed or has a point of small order; a host repeats a point or answers two ids
+ * alike; the guest's list of rows repeats one or leaves the table. FORMAT: a greeting is cut. */
 status psi_ecdh_guest(struct ctx *cx, struct channel *ch, const struct party *hosts, size_t n_hosts,
                       const struct table *t, const struct psi_progress *pr, struct psi_result *out);
 status psi_ecdh_host(struct ctx *cx, struct channel *ch, struct party guest, const struct table *t,

@@ -101,7 +101,8 @@ static uint64_t tag_word(const uint8_t *tag)
     return x;
 }
 
-/* Open addressing over the host's tags, at most half full; tags are pseudo-random, so their bits are the hash. */
+/* Open addressing over the host's tags, at most half full; tags are pseudo-random, so their bits are the hash. Neither
+ * side's ids repeat, so each position is matched once at most. */
 static status match_side(struct ctx *cx, struct psi_side *s, size_t n_own)
 {
     struct arena_mark mark = arena_mark(cx->mem);
@@ -109,7 +110,8 @@ static status match_side(struct ctx *cx, struct psi_side *s, size_t n_own)
     while (cap < 2 * s->n)
         cap *= 2;
     uint32_t *slot = NEW(cx, uint32_t, cap); /* position + 1 */
-    if (!slot) return FAIL(cx, NOMEM, "table of %zu slots", cap);
+    uint8_t *taken = NEW(cx, uint8_t, s->n / 8 + 1);
+    if (!slot || !taken) return FAIL(cx, NOMEM, "table of %zu slots", cap);
     for (size_t p = 0; p < s->n; p++) {
         size_t h = tag_word(s->theirs[p]) & (cap - 1);
         for (; slot[h]; h = (h + 1) & (cap - 1))
@@ -125,6 +127,12 @@ static status match_side(struct ctx *cx, struct psi_side *s, size_t n_own)
                 s->position[i] = slot[h] - 1;
                 break;
             }
+        uint32_t p = s->position[i];
+        if (p == UINT32_MAX) continue;
+        if (taken[p / 8] & 1u << p % 8)
+            return FAIL(cx, PROTO, "%s %u answered two of our ids alike", role_name(s->party.role),
+                        s->party.id);
+        taken[p / 8] = (uint8_t)(taken[p / 8] | 1u << p % 8);
     }
     arena_rewind(cx->mem, mark);
     return OK;

@@ -9,6 +9,9 @@
 #define BLOCKS     4    /* a chunk of the pool */
 #define TIE        1e-8
 
+/* A chunk of the pool is worth the waking of a thread, some 20 us. */
+#define SCAN_BUCKETS 8192
+
 struct hist {
     struct gh *sum; /* bins_total */
     uint32_t *count;
@@ -139,7 +142,8 @@ static status find_splits(struct ctx *cx, struct grower *w, const struct level *
     if (n_peers) TRY(w->peers->level_begin(cx, w->peers->self, lv));
     if (w->in->panels) {
         TRY(level_hists(cx, w));
-        TRY(pool_for(cx, n, 2, scan_chunk, &(struct scan_job){w, own}));
+        TRY(pool_for(cx, n, SCAN_BUCKETS / bins_total(w->x->bins) + 1, scan_chunk,
+                     &(struct scan_job){w, own}));
     }
     if (n_peers) TRY(w->peers->level_splits(cx, w->peers->self, lv, theirs));
     for (size_t i = 0; i < n; i++) {

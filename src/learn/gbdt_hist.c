@@ -10,7 +10,7 @@
 #define FLUSH_ROWS   65535 /* counts of 16 bits */
 #define BLOCK_ROWS   16384
 #define BLOCKS_MAX   16    /* per node and panel: bounds the memory of partial sums */
-#define TASK_UPDATES 32768 /* work worth handing to another thread */
+#define TASK_UPDATES 65536 /* work worth handing to another thread */
 #define AHEAD        24    /* rows; the next lines of scattered rows are asked for early */
 
 typedef int64_t pair __attribute__((vector_size(16)));

@@ -45,14 +45,13 @@ struct room {
     _Alignas(64) uint16_t random[3 * LAT_DIM], list[SLOTS * LAT_ROWS];
     uint8_t wire[LAT_DIM * LAT_REPLY_BYTES];
     struct lattice_run run[BUCKETS];
-    const uint64_t *block[SLOTS];
 };
 
 static void op(const struct lattice_kernel *k, struct room *r, int which)
 {
     switch (which) {
     case 0:
-        k->hat_small(&r->t, r->small, r->y);
+        k->hat_small(&r->t, 3, r->small, r->y);
         break;
     case 1:
         k->hat_word(&r->t, 3, r->a, r->x);
@@ -63,11 +62,14 @@ static void op(const struct lattice_kernel *k, struct room *r, int which)
     case 3:
         k->dot(&r->t, 2, r->x, r->y, r->a);
         break;
+    case 9:
+        k->dot_low(&r->t, 2, r->x, r->y, r->a);
+        break;
     case 4:
         k->sum_masks(r->win, r->run, BUCKETS, r->list, r->masks);
         break;
     case 5:
-        k->sum_words(r->block, r->run, BUCKETS, r->list, r->sums);
+        k->sum_words(r->words[0], LAT_STRIDE, r->run, BUCKETS, r->list, r->sums);
         break;
     case 6:
         k->noise(r->random, LAT_DIM, r->a);
@@ -97,6 +99,7 @@ static void kernels(struct ctx *cx)
                {"noise_2560", "us", 1},
                {"ternary_2560", "us", 1},
                {"pack_2560", "us", 1},
+               {"dot2_low", "us", 1},
                {"unpack_2560", "us", 1}};
     struct room *r = NEW(cx, struct room, 1);
     double portable[LEN(ops)] = {0};
@@ -106,8 +109,6 @@ static void kernels(struct ctx *cx)
         r->run[b] = (struct lattice_run){b * SLOTS * LAT_ROWS / BUCKETS, SLOTS * LAT_ROWS / BUCKETS};
     for (size_t i = 0; i < LEN(r->list); i++)
         r->list[i] = lattice_place(i * 7 % SLOTS, i * 37 % LAT_ROWS);
-    for (size_t i = 0; i < SLOTS; i++)
-        r->block[i] = r->words[i];
     for (int level = CPU_PORTABLE; level <= (int)cpu_level(); level++) {
         const struct lattice_kernel *k = lattice_kernel_of(level);
         lattice_tables_init(&r->t, k);

@@ -63,5 +63,5 @@ static inline __attribute__((always_inline)) void transpose(VEC *v)
 
 #include "crypto/lattice_lanes.h"
 
-const struct lattice_kernel lattice_avx512 = {"avx512",  LANES, hat_small, hat_word, dot,   sum_masks,
-                                              sum_words, noise, ternary,   pack,     unpack};
+const struct lattice_kernel lattice_avx512 = {"avx512",  LANES,     hat_small, hat_word, dot,  dot_low,
+                                              sum_masks, sum_words, noise,     ternary,  pack, unpack};

@@ -156,7 +156,7 @@ static status secret_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t en
         prg_bytes(prg, w->random, LAT_DIM * sizeof w->random[0]);
         t->kernel->ternary(w->random, LAT_DIM, w->small);
         for (size_t k = 0; k < LAT_RANK; k++)
-            t->kernel->hat_small(t, w->small + k * LAT_N, j->secret + s * LAT_RANK + k);
+            t->kernel->hat_small(t, LAT_PRIMES, w->small + k * LAT_N, j->secret + s * LAT_RANK + k);
     }
     lattice_room_give(&j->g->rooms, w);
     return OK;
@@ -260,8 +260,7 @@ static status decrypt_group(struct ctx *cx, const struct decrypt_job *j, size_t 
     int64_t *sums = j->sums + first * stats, bound = (int64_t)1 << g->params.sum_bits;
     for (size_t s = 0; s < n_streams; s++) {
         uint64_t c[LAT_PACK];
-        memset(w->v, 0, sizeof w->v);
-        t->kernel->dot(t, 2, w->hat, g->secret + s * LAT_RANK, w->v);
+        t->kernel->dot_low(t, 2, w->hat, g->secret + s * LAT_RANK, w->v);
         t->kernel->unpack(at + (LAT_DIM + LAT_PACK * s) * LAT_REPLY_BYTES, LAT_PACK, c);
         size_t stat = s / (size_t)g->shape.digits;
         int shift = s % (size_t)g->shape.digits ? g->shape.low_bits : 0;

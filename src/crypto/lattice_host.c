@@ -6,13 +6,19 @@
 #include <string.h>
 
 enum {
-    BLOCKS = 16,      /* expanded or loaded in one chunk */
-    GROUPS = 4,       /* reply ciphers finished in one chunk */
-    SET_ROWS = 512,   /* rows whose windows are worked on together: they stay in the cache */
-    SET_BLOCKS = 64,  /* and the most blocks these may come from; a place has 16 bits: at most 512 */
-    PART = 4 << 20,   /* (row, feature) pairs sorted at a time */
-    SHARES = 16,      /* at most so many threads share the additions of one component of A */
-    KEPT = 512 << 20, /* bytes that a host keeps of the sums of A over all rows */
+    BLOCKS = 16, /* expanded or loaded in one chunk */
+    GROUPS = 4,  /* reply ciphers finished in one chunk */
+    /* A set of rows is worked on together. Where its blocks are full of rows, what one pass over the buckets reads
+     * shall stay in the nearest cache; where they are not, the buckets shall have some rows all the same. */
+    SET_ROWS = 512,
+    SPARSE_ROWS = 1536,
+    SPARSE = 8,               /* rows a block on average */
+    SET_BLOCKS = 512,         /* a place of a list has 16 bits */
+    MADE_BLOCKS = 64,         /* the same where windows are made for every set */
+    WINDOWS_KEPT = 256 << 20, /* bytes of windows that are made once for the job */
+    PART = 4 << 20,           /* (row, feature) pairs sorted at a time */
+    SHARES = 16,              /* at most so many threads share the additions of one component of A */
+    KEPT = 512 << 20,         /* bytes that a host keeps of the sums of A over all rows */
 };
 
 /* The sums of A over all rows of a batch depend on the bins only: one batch's are the next one's. */
@@ -31,8 +37,9 @@ struct lattice_host {
     uint8_t id[LATTICE_ID], seed[32];
     uint64_t batch; /* 0 = none loaded */
     struct lattice_tables *tables;
-    bool expanded;             /* A, at the first batch */
-    uint64_t *masks;           /* A of n_blocks blocks, LAT_DIM words each */
+    bool expanded;     /* A, at the first batch */
+    uint64_t *windows; /* of component k of block t: from (k n_blocks + t) LAT_WINDOW; NULL: too many */
+    uint64_t *masks;   /* without them: A of n_blocks blocks, LAT_DIM words each */
     struct lattice_hat *key_a; /* component k of A of the j-th block of the public key: k LAT_RANK + j */
     struct lattice_hat *key_b; /* B of stream s of the j-th: s LAT_RANK + j */
     uint64_t *words;           /* B: LAT_STRIDE words for each block and stream */
@@ -41,7 +48,7 @@ struct lattice_host {
     size_t n_windows;
     struct {
         atomic_bool taken;
-        uint64_t *words; /* SET_BLOCKS windows */
+        uint64_t *words; /* MADE_BLOCKS windows */
     } window[LAT_ROOMS];
 };
 
@@ -113,22 +120,39 @@ status lattice_host_open(struct ctx *cx, struct bytes pub, struct lattice_host *
 }
 
 /* --- a batch ---------------------------------------------------------------------------------------- */
+/* Coefficient c of X^(-8 i) a is a[c + 8 i], and what goes past the end comes back negative. */
+static void make_window(const uint64_t *a, uint64_t *win)
+{
+    for (size_t k = 0; k < LAT_N; k++) {
+        win[k] = a[k];
+        win[LAT_N + k] = 0 - a[k];
+    }
+}
+
+/* The public key is used modulo 2^48: words with a sign, of which two primes do. */
+static void key_hat(const struct lattice_host *h, const uint64_t *x, struct lattice_hat *out)
+{
+    _Alignas(64) uint64_t low[LAT_N];
+    for (size_t k = 0; k < LAT_N; k++)
+        low[k] = (uint64_t)((int64_t)(x[k] << (64 - LAT_KEY)) >> (64 - LAT_KEY));
+    h->tables->kernel->hat_word(h->tables, 2, low, out);
+}
+
 static status expand_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
 {
     struct lattice_host *h = arg;
+    size_t n = h->shape.n_blocks;
     CLEANUP(prg_freep) struct prg *prg = NULL;
     (void)chunk;
     TRY(prg_new(cx, h->seed, &prg));
     for (size_t t = begin; t < end; t++) {
-        if (t < h->shape.n_blocks) {
-            lattice_expand(prg, t, h->masks + t * LAT_DIM);
-            continue;
-        }
-        _Alignas(64) uint64_t a[LAT_DIM];
+        _Alignas(64) uint64_t own[LAT_DIM], *a = t < n && h->masks ? h->masks + t * LAT_DIM : own;
         lattice_expand(prg, t, a);
         for (size_t k = 0; k < LAT_RANK; k++)
-            h->tables->kernel->hat_word(h->tables, LAT_PRIMES, a + k * LAT_N,
-                                        h->key_a + k * LAT_RANK + (t - h->shape.n_blocks));
+            if (t >= n)
+                key_hat(h, a + k * LAT_N, h->key_a + k * LAT_RANK + (t - n));
+            else if (h->windows)
+                make_window(a + k * LAT_N, h->windows + (k * n + t) * LAT_WINDOW);
     }
     return ctx_check(cx);
 }
@@ -138,11 +162,16 @@ static status expand(struct ctx *cx, struct lattice_host *h)
 {
     if (h->expanded) return OK;
     size_t n = h->shape.n_blocks, streams = h->shape.n_streams;
-    if (!h->masks) h->masks = arena_alloc_n(h->mem, n * LAT_DIM, sizeof *h->masks, 64);
+    if (n * LAT_RANK * LAT_WINDOW * sizeof *h->windows <= WINDOWS_KEPT) {
+        if (!h->windows)
+            h->windows = arena_alloc_n(h->mem, n * LAT_RANK * LAT_WINDOW, sizeof *h->windows, 64);
+    } else if (!h->masks) {
+        h->masks = arena_alloc_n(h->mem, n * LAT_DIM, sizeof *h->masks, 64);
+    }
     if (!h->key_a) h->key_a = arena_alloc_n(h->mem, LAT_RANK * LAT_RANK, sizeof *h->key_a, 64);
     if (!h->key_b) h->key_b = arena_alloc_n(h->mem, LAT_RANK * streams, sizeof *h->key_b, 64);
     if (!h->words) h->words = arena_alloc_n(h->mem, n * streams * LAT_STRIDE, sizeof *h->words, 64);
-    if (!h->masks || !h->key_a || !h->key_b || !h->words)
+    if ((!h->windows && !h->masks) || !h->key_a || !h->key_b || !h->words)
         return FAIL(cx, NOMEM, "batches of %zu rows", h->params.n_rows);
     TRY(pool_for(cx, n + LAT_RANK, BLOCKS, expand_chunk, h));
     h->expanded = true;
@@ -171,8 +200,7 @@ static status load_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end,
             } else {
                 _Alignas(64) uint64_t b[LAT_N];
                 memcpy(b, from, sizeof b);
-                h->tables->kernel->hat_word(h->tables, LAT_PRIMES, b,
-                                            h->key_b + s * LAT_RANK + (t - h->shape.n_blocks));
+                key_hat(h, b, h->key_b + s * LAT_RANK + (t - h->shape.n_blocks));
             }
         }
     return ctx_check(cx);
@@ -207,8 +235,8 @@ status lattice_host_load(struct ctx *cx, struct lattice_host *h, struct bytes ba
 /* --- sums -------------------------------------------------------------------------------------------- */
 /* Some blocks of rows that are worked on together. */
 struct set {
-    size_t row, n_rows;   /* of the rows asked for */
-    size_t slot, n_slots; /* of sums.block */
+    size_t row, n_rows;     /* of the rows asked for */
+    size_t block, n_blocks; /* the first, and how many from there */
 };
 
 struct sums {
@@ -219,7 +247,6 @@ struct sums {
     size_t n_features, n_rows, n_buckets, n_groups;
     size_t *first;   /* the number of a feature's first bucket */
     uint16_t *place; /* of each row: lattice_place in its set */
-    uint32_t *block; /* numbers of the blocks that have rows */
     struct set *set;
     size_t n_sets;
     /* Of the sets at hand: */
@@ -235,25 +262,23 @@ struct sums {
 /* Cuts the rows into sets, at the ends of blocks. */
 static status make_sets(struct ctx *cx, struct sums *j)
 {
-    size_t most = j->h->shape.n_blocks < j->n_rows ? j->h->shape.n_blocks : j->n_rows, n_slots = 0;
+    size_t n_blocks = j->h->shape.n_blocks, most = n_blocks < j->n_rows ? n_blocks : j->n_rows;
+    size_t n_rows = j->n_rows / n_blocks < SPARSE ? SPARSE_ROWS : SET_ROWS;
+    size_t span = j->h->windows ? SET_BLOCKS : MADE_BLOCKS;
     j->place = NEW(cx, uint16_t, j->n_rows + 1);
-    j->block = NEW(cx, uint32_t, most + 1);
     j->set = NEW(cx, struct set, most + 1);
-    if (!j->place || !j->block || !j->set) return FAIL(cx, NOMEM, "room to sort %zu rows", j->n_rows);
+    if (!j->place || !j->set) return FAIL(cx, NOMEM, "room to sort %zu rows", j->n_rows);
     struct set *s = NULL;
     for (size_t i = 0, last = SIZE_MAX; i < j->n_rows; i++) {
         size_t row = j->rows ? j->rows[i] : i, t = row / LAT_ROWS;
-        if (t != last) {
-            if (!s || s->n_rows >= SET_ROWS || s->n_slots == SET_BLOCKS) {
-                s = &j->set[j->n_sets++];
-                *s = (struct set){.row = i, .slot = n_slots};
-            }
-            j->block[n_slots++] = (uint32_t)t;
-            s->n_slots++;
-            last = t;
+        if (t != last && (!s || s->n_rows >= n_rows || t - s->block >= span)) {
+            s = &j->set[j->n_sets++];
+            *s = (struct set){.row = i, .block = t};
         }
+        last = t;
+        s->n_blocks = t - s->block + 1;
         s->n_rows++;
-        j->place[i] = lattice_place(s->n_slots - 1, row % LAT_ROWS);
+        j->place[i] = lattice_place(t - s->block, row % LAT_ROWS);
     }
     return OK;
 }
@@ -289,15 +314,6 @@ static status sort_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end,
     return ctx_check(cx);
 }
 
-/* Coefficient c of X^(-8 i) a is a[c + 8 i], and what goes past the end comes back negative. */
-static void make_window(const uint64_t *a, uint64_t *win)
-{
-    for (size_t k = 0; k < LAT_N; k++) {
-        win[k] = a[k];
-        win[LAT_N + k] = 0 - a[k];
-    }
-}
-
 static size_t take_window(struct lattice_host *h)
 {
     size_t i = 0;
@@ -306,33 +322,39 @@ static size_t take_window(struct lattice_host *h)
     return i;
 }
 
-/* Component u % LAT_RANK of A over a share of the sets at hand. */
-static status add_masks(struct ctx *cx, struct sums *j, size_t u)
+/* Component k of A over the sets [begin, end) of those at hand. */
+static void add_masks(struct sums *j, size_t k, size_t begin, size_t end, uint64_t *made,
+                      uint64_t (*acc)[LAT_STRIDE])
 {
-    struct lattice_host *h = j->h;
-    size_t n = j->end - j->begin, share = u / LAT_RANK, k = u % LAT_RANK;
-    size_t begin = j->begin + n * share / j->n_shares, end = j->begin + n * (share + 1) / j->n_shares;
-    size_t room = take_window(h);
-    uint64_t *win = room < h->n_windows ? h->window[room].words : NEW(cx, uint64_t, SET_BLOCKS * LAT_WINDOW);
-    if (!win) return FAIL(cx, NOMEM, "windows of %d blocks", SET_BLOCKS);
+    const struct lattice_host *h = j->h;
     for (size_t s = begin; s < end; s++) {
         const struct set *set = &j->set[s];
-        const uint32_t *number = j->block + set->slot;
-        for (size_t i = 0; i < set->n_slots; i++)
-            make_window(h->masks + number[i] * (size_t)LAT_DIM + k * LAT_N, win + i * LAT_WINDOW);
-        h->tables->kernel->sum_masks(win, j->run + (s - j->begin) * j->n_buckets, j->n_buckets, j->list,
-                                     j->masks + u * j->n_groups);
+        const uint64_t *win =
+            h->windows + (h->windows ? (k * h->shape.n_blocks + set->block) * LAT_WINDOW : 0);
+        for (size_t i = 0; !h->windows && i < set->n_blocks; i++)
+            make_window(h->masks + (set->block + i) * LAT_DIM + k * LAT_N, made + i * LAT_WINDOW);
+        h->tables->kernel->sum_masks(h->windows ? win : made, j->run + (s - j->begin) * j->n_buckets,
+                                     j->n_buckets, j->list, acc);
+    }
+}
+
+/* Units: component u % LAT_RANK over one of the shares of the sets at hand. */
+static status masks_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    struct sums *j = arg;
+    struct lattice_host *h = j->h;
+    size_t n = j->end - j->begin, room = h->windows ? h->n_windows : take_window(h);
+    uint64_t *made = room < h->n_windows ? h->window[room].words : NULL;
+    (void)chunk;
+    if (!h->windows && !made) made = NEW(cx, uint64_t, MADE_BLOCKS * LAT_WINDOW);
+    if (!h->windows && !made) return FAIL(cx, NOMEM, "windows of %d blocks", MADE_BLOCKS);
+    for (size_t u = begin; u < end; u++) {
+        size_t share = u / LAT_RANK;
+        add_masks(j, u % LAT_RANK, j->begin + n * share / j->n_shares,
+                  j->begin + n * (share + 1) / j->n_shares, made, j->masks + u * j->n_groups);
     }
     if (room < h->n_windows) atomic_store(&h->window[room].taken, false);
     return ctx_check(cx);
-}
-
-static status masks_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
-{
-    (void)chunk;
-    for (size_t u = begin; u < end; u++)
-        TRY(add_masks(cx, arg, u));
-    return OK;
 }
 
 /* Streams of B over the sets at hand. */
@@ -340,25 +362,22 @@ static status words_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end
 {
     struct sums *j = arg;
     const struct lattice_host *h = j->h;
-    const uint64_t *block[SET_BLOCKS];
+    size_t stride = h->shape.n_streams * LAT_STRIDE;
     (void)chunk;
     for (size_t stream = begin; stream < end; stream++)
-        for (size_t s = j->begin; s < j->end; s++) {
-            const struct set *set = &j->set[s];
-            for (size_t i = 0; i < set->n_slots; i++)
-                block[i] = h->words + (j->block[set->slot + i] * h->shape.n_streams + stream) * LAT_STRIDE;
-            h->tables->kernel->sum_words(block, j->run + (s - j->begin) * j->n_buckets, j->n_buckets, j->list,
+        for (size_t s = j->begin; s < j->end; s++)
+            h->tables->kernel->sum_words(h->words + j->set[s].block * stride + stream * LAT_STRIDE, stride,
+                                         j->run + (s - j->begin) * j->n_buckets, j->n_buckets, j->list,
                                          j->words + stream * j->n_groups);
-        }
     return ctx_check(cx);
 }
 
 static status make_windows(struct ctx *cx, struct lattice_host *h)
 {
     size_t n = pool_threads(cx->pool);
-    for (; h->n_windows < n && h->n_windows < LAT_ROOMS; h->n_windows++) {
-        uint64_t *w = arena_alloc_n(h->mem, SET_BLOCKS * LAT_WINDOW, sizeof *w, 64);
-        if (!w) return FAIL(cx, NOMEM, "windows of %d blocks", SET_BLOCKS);
+    for (; !h->windows && h->n_windows < n && h->n_windows < LAT_ROOMS; h->n_windows++) {
+        uint64_t *w = arena_alloc_n(h->mem, MADE_BLOCKS * LAT_WINDOW, sizeof *w, 64);
+        if (!w) return FAIL(cx, NOMEM, "windows of %d blocks", MADE_BLOCKS);
         h->window[h->n_windows].words = w;
     }
     return OK;
@@ -409,7 +428,7 @@ static bool is_kept(const struct kept *k, const struct sums *j)
     return true;
 }
 
-static void gather_masks(const struct sums *j, size_t q, uint64_t *u);
+static void add_masks_of(const struct sums *j, size_t q, uint64_t *u);
 
 /* After all rows were summed. Nothing is kept where it would be much, or memory is short. */
 static void keep(struct lattice_host *h, const struct sums *j)
@@ -432,7 +451,7 @@ static void keep(struct lattice_host *h, const struct sums *j)
     }
     k->masks = arena_alloc_n(k->mem, j->n_groups * LAT_DIM + 1, sizeof *k->masks, 64);
     for (size_t q = 0; k->masks && q < j->n_groups; q++)
-        gather_masks(j, q, k->masks + q * LAT_DIM);
+        add_masks_of(j, q, k->masks + q * LAT_DIM);
 }
 
 /* --- the reply ----------------------------------------------------------------------------------------- */
@@ -443,11 +462,13 @@ struct reply_job {
     uint8_t seed[32];
 };
 
-/* The sums of A of group q; X^512 = -1. */
-static void gather_masks(const struct sums *j, size_t q, uint64_t *u)
+/* u = 2^16 u + the sums of A of group q; X^512 = -1. */
+static void add_masks_of(const struct sums *j, size_t q, uint64_t *u)
 {
-    memset(u, 0, LAT_DIM * sizeof *u);
-    for (size_t i = 0; i < j->n_shares; i++)
+    const uint64_t *kept = j->h->kept.masks + (j->masks_kept ? q * LAT_DIM : 0);
+    for (size_t k = 0; k < LAT_DIM; k++)
+        u[k] = (u[k] << (64 - LAT_KEY)) + (j->masks_kept ? kept[k] : 0);
+    for (size_t i = 0; !j->masks_kept && i < j->n_shares; i++)
         for (size_t k = 0; k < LAT_RANK; k++) {
             const uint64_t *from = j->masks[(i * LAT_RANK + k) * j->n_groups + q];
             uint64_t *to = u + k * LAT_N;
@@ -465,31 +486,28 @@ static void finish_group(const struct reply_job *j, size_t q, struct prg *prg, s
     const struct lattice_tables *t = h->tables;
     size_t n_streams = h->shape.n_streams;
     uint8_t *out = j->out + q * (LAT_DIM + LAT_PACK * n_streams) * LAT_REPLY_BYTES;
-    if (j->sums->masks_kept)
-        memcpy(w->u, h->kept.masks + q * LAT_DIM, sizeof w->u);
-    else
-        gather_masks(j->sums, q, w->u);
     prg_seek(prg, q);
     prg_bytes(prg, w->random, LAT_DIM * sizeof w->random[0]);
     t->kernel->ternary(w->random, LAT_DIM, w->small);
     for (size_t k = 0; k < LAT_RANK; k++)
-        t->kernel->hat_small(t, w->small + k * LAT_N, w->hat + k);
+        t->kernel->hat_small(t, 2, w->small + k * LAT_N, w->hat + k);
+    memset(w->u, 0, sizeof w->u);
     for (size_t k = 0; k < LAT_RANK; k++)
-        t->kernel->dot(t, LAT_PRIMES, h->key_a + k * LAT_RANK, w->hat, w->u + k * LAT_N);
+        t->kernel->dot(t, 2, h->key_a + k * LAT_RANK, w->hat, w->u + k * LAT_N);
     prg_bytes(prg, w->random, 3 * LAT_DIM * sizeof w->random[0]);
     t->kernel->noise(w->random, LAT_DIM, w->u);
+    add_masks_of(j->sums, q, w->u);
     t->kernel->pack(w->u, LAT_DIM, out);
     out += LAT_DIM * LAT_REPLY_BYTES;
     prg_bytes(prg, w->flood, n_streams * LAT_PACK * 4 * sizeof w->flood[0]);
     for (size_t s = 0; s < n_streams; s++, out += LAT_PACK * LAT_REPLY_BYTES) {
-        memset(w->v, 0, sizeof w->v);
-        t->kernel->dot(t, LAT_PRIMES, h->key_b + s * LAT_RANK, w->hat, w->v);
+        t->kernel->dot_low(t, 2, h->key_b + s * LAT_RANK, w->hat, w->v);
         for (size_t b = 0; b < LAT_PACK; b++) {
             const uint32_t *f = w->flood + (s * LAT_PACK + b) * 4;
             uint64_t flood = 0 - (2ull << LAT_FLOOD);
             for (size_t i = 0; i < 4; i++)
                 flood += f[i] >> (32 - LAT_FLOOD);
-            w->v[b] += j->sums->words[s * j->sums->n_groups + q][b] + flood;
+            w->v[b] = (w->v[b] << (64 - LAT_KEY)) + j->sums->words[s * j->sums->n_groups + q][b] + flood;
         }
         t->kernel->pack(w->v, LAT_PACK, out);
     }

@@ -89,6 +89,21 @@ static void forward(const struct lattice_tables *t, int i, uint32_t *x)
     }
 }
 
+/* The layers within rows, up to blocks of 2 len words each, of turn g: values below 2p. */
+INLINE void backward_rows(const struct lattice_tables *t, int i, size_t g, size_t most, VEC *v)
+{
+    const VEC p = ALL(lattice_prime[i]), p2 = ADD(p, p);
+#pragma GCC unroll 4
+    for (size_t len = 1; len <= most; len *= 2)
+#pragma GCC unroll 8
+        for (size_t b = 0; b < HALF; b++) {
+            size_t k = b / len * 2 * len + b % len, at = last_at(g, len, b);
+            VEC u = v[k], y = v[k + len];
+            v[k] = less(ADD(u, y), p2);
+            v[k + len] = mul(ADD(SUB(u, y), p2), LOAD(t->last_inv[i] + at), LOAD(t->last_inv_p[i] + at), p);
+        }
+}
+
 /* Values below 2p on the way; at the end times 2^32 / 512 and below p. */
 static void backward(const struct lattice_tables *t, int i, uint32_t *x)
 {
@@ -97,16 +112,7 @@ static void backward(const struct lattice_tables *t, int i, uint32_t *x)
         VEC v[LANES];
         for (size_t k = 0; k < LANES; k++)
             v[k] = LOAD(x + (g * LANES + k) * LANES);
-#pragma GCC unroll 4
-        for (size_t len = 1; len < LANES; len *= 2)
-#pragma GCC unroll 8
-            for (size_t b = 0; b < HALF; b++) {
-                size_t k = b / len * 2 * len + b % len, at = last_at(g, len, b);
-                VEC u = v[k], y = v[k + len];
-                v[k] = less(ADD(u, y), p2);
-                v[k + len] =
-                    mul(ADD(SUB(u, y), p2), LOAD(t->last_inv[i] + at), LOAD(t->last_inv_p[i] + at), p);
-            }
+        backward_rows(t, i, g, HALF, v);
         transpose(v);
         for (size_t k = 0; k < LANES; k++)
             STORE(x + (g * LANES + k) * LANES, v[k]);
@@ -127,9 +133,9 @@ static void backward(const struct lattice_tables *t, int i, uint32_t *x)
         STORE(x + k, less(mul_all(LOAD(x + k), s, s_p, p), p));
 }
 
-static void hat_small(const struct lattice_tables *t, const int8_t *x, struct lattice_hat *out)
+static void hat_small(const struct lattice_tables *t, int primes, const int8_t *x, struct lattice_hat *out)
 {
-    for (int i = 0; i < LAT_PRIMES; i++) {
+    for (int i = 0; i < primes; i++) {
         const VEC p = ALL(lattice_prime[i]);
         for (size_t k = 0; k < LAT_N; k += LANES) {
             VEC v = SMALL(x + k);
@@ -185,22 +191,28 @@ INLINE void join(const struct lattice_tables *t, int primes, VEC x0, VEC x1, VEC
     }
 }
 
+/* Vector k of x[0] y[0] + ... + x[4] y[4], over 2^32 and below 2p. Five products below 2^60 are below 2^63. */
+INLINE VEC products(const struct lattice_tables *t, int i, size_t k, const struct lattice_hat *x,
+                    const struct lattice_hat *y)
+{
+    const VEC p = ALL(lattice_prime[i]), p2 = ADD(p, p);
+    VEC e = ZERO, o = ZERO;
+#pragma GCC unroll 5
+    for (int j = 0; j < LAT_RANK; j++) {
+        VEC a = LOAD(x[j].r[i] + k), b = LOAD(y[j].r[i] + k);
+        e = ADD64(e, MUL(a, b));
+        o = ADD64(o, MUL(ODD(a), ODD(b)));
+    }
+    return less(reduce(e, o, p, ALL(t->p_inv[i])), p2);
+}
+
 INLINE void dot_of(const struct lattice_tables *t, const int primes, const struct lattice_hat *x,
                    const struct lattice_hat *y, uint64_t *acc)
 {
     _Alignas(64) uint32_t s[LAT_PRIMES][LAT_N];
     for (int i = 0; i < primes; i++) {
-        const VEC p = ALL(lattice_prime[i]), p2 = ADD(p, p), p_inv = ALL(t->p_inv[i]);
-        for (size_t k = 0; k < LAT_N; k += LANES) {
-            VEC e = ZERO, o = ZERO;
-#pragma GCC unroll 5
-            for (int j = 0; j < LAT_RANK; j++) { /* five products below 2^60: below 2^63 */
-                VEC a = LOAD(x[j].r[i] + k), b = LOAD(y[j].r[i] + k);
-                e = ADD64(e, MUL(a, b));
-                o = ADD64(o, MUL(ODD(a), ODD(b)));
-            }
-            STORE(s[i] + k, less(reduce(e, o, p, p_inv), p2));
-        }
+        for (size_t k = 0; k < LAT_N; k += LANES)
+            STORE(s[i] + k, products(t, i, k, x, y));
         backward(t, i, s[i]);
     }
     for (size_t k = 0; k < LAT_N; k += LANES)
@@ -215,6 +227,42 @@ static void dot(const struct lattice_tables *t, int primes, const struct lattice
         dot_of(t, 2, x, y, acc);
     else
         dot_of(t, 3, x, y, acc);
+}
+
+/* Of the layers for blocks of 16 words and more, the first 8 words of a block are sums without a factor: so the first
+ * 8 coefficients are the sums over all blocks of 8 words. */
+static void dot_low(const struct lattice_tables *t, int primes, const struct lattice_hat *x,
+                    const struct lattice_hat *y, uint64_t *out)
+{
+    uint32_t r[LAT_PRIMES][LAT_PACK] = {{0}};
+    _Alignas(64) uint32_t lanes[LAT_PACK][LANES];
+    for (int i = 0; i < primes; i++) {
+        const VEC p2 = ALL(2 * lattice_prime[i]);
+        VEC sum[LAT_PACK], v[LANES];
+        for (size_t k = 0; k < LAT_PACK; k++)
+            sum[k] = ZERO;
+        for (size_t g = 0; g < TURNS; g++) {
+            for (size_t k = 0; k < LANES; k++)
+                v[k] = products(t, i, (g * LANES + k) * LANES, x, y);
+            backward_rows(t, i, g, LAT_PACK / 2, v);
+            for (size_t k = 0; k < LAT_PACK; k++) {
+                VEC s = LANES > LAT_PACK ? less(ADD(v[k], v[k + LANES - LAT_PACK]), p2) : v[k];
+                sum[k] = less(ADD(sum[k], s), p2);
+            }
+        }
+        for (size_t k = 0; k < LAT_PACK; k++) {
+            uint64_t s = 0;
+            STORE(lanes[k], sum[k]);
+            for (size_t l = 0; l < LANES; l++)
+                s += lanes[k][l];
+            uint32_t p = lattice_prime[i], once = mod_redc(s, p, t->p_inv[i]);
+            r[i][k] = mod_below(mod_redc((uint64_t)once * t->scale_low[i], p, t->p_inv[i]), p);
+        }
+    }
+    for (size_t k = 0; k < LAT_PACK; k++)
+        out[k] = mod_join(t, primes, r[0][k], r[1][k], r[2][k]);
+    secret_wipe(r, sizeof r);
+    secret_wipe(lanes, sizeof lanes);
 }
 
 /* SUMS vectors of an element at a time, for all buckets: so much of the windows stays in the nearest cache. */
@@ -242,7 +290,7 @@ static void sum_masks(const uint64_t *win, const struct lattice_run *run, size_t
         }
 }
 
-static void sum_words(const uint64_t *const *block, const struct lattice_run *run, size_t n_buckets,
+static void sum_words(const uint64_t *first, size_t stride, const struct lattice_run *run, size_t n_buckets,
                       const uint16_t *list, uint64_t (*acc)[LAT_PACK])
 {
     for (size_t b = 0; b < n_buckets; b++) {
@@ -254,7 +302,7 @@ static void sum_words(const uint64_t *const *block, const struct lattice_run *ru
         for (size_t a = run[b].begin; a < run[b].begin + run[b].n; a++) {
             size_t row = list[a] % (LAT_WINDOW / LAT_PACK);
             const uint64_t *from =
-                block[list[a] / (LAT_WINDOW / LAT_PACK)] + LAT_PACK * (row + 1) - b % LAT_PACK;
+                first + list[a] / (LAT_WINDOW / LAT_PACK) * stride + LAT_PACK * (row + 1) - b % LAT_PACK;
 #pragma GCC unroll 2
             for (size_t i = 0; i < LAT_PACK / HALF; i++)
                 v[i] = ADD64(v[i], LOAD_ANY(from + i * HALF));

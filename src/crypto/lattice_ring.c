@@ -60,6 +60,7 @@ void lattice_tables_init(struct lattice_tables *t, const struct lattice_kernel *
         t->r2[i] = r2;
         t->minus_half[i] = p - mod_mul(r2, (p + 1) / 2, p);
         t->scale[i] = mod_mul(r2, mod_pow(LAT_N, p - 2, p), p);
+        t->scale_low[i] = mod_mul(t->scale[i], r1, p);
         for (uint32_t k = 0; k < LAT_N; k++) {
             t->zeta[i][k] = mod_mul(mod_pow(psi, reversed(k, 9), p), r1, p);
             t->inv[i][k] = mod_mul(mod_pow(psi_inv, reversed(k, 9), p), r1, p);
@@ -82,28 +83,15 @@ void lattice_tables_init(struct lattice_tables *t, const struct lattice_kernel *
 }
 
 /* --- the portable kernel ------------------------------------------------------------------------- */
-static inline uint32_t below(uint32_t x, uint32_t p) /* x below 2p: modulo p, without a branch */
-{
-    uint32_t y = x - p;
-    return y + (p & (0 - (y >> 31)));
-}
-
-static inline uint32_t redc(uint64_t x, uint32_t p,
-                            uint32_t p_inv) /* x / 2^32, below 2p for x below 2^32 p */
-{
-    uint32_t m = (uint32_t)x * p_inv;
-    return (uint32_t)(x >> 32) + p - (uint32_t)((uint64_t)m * p >> 32);
-}
-
 static void forward(const struct lattice_tables *t, int i, uint32_t *x)
 {
     const uint32_t p = lattice_prime[i], *zeta = t->zeta[i];
     for (size_t len = LAT_N / 2, blocks = 1; len; len /= 2, blocks *= 2)
         for (size_t b = 0; b < blocks; b++)
             for (size_t j = 2 * b * len; j < (2 * b + 1) * len; j++) {
-                uint32_t y = below(redc((uint64_t)x[j + len] * zeta[blocks + b], p, t->p_inv[i]), p);
-                x[j + len] = below(x[j] + p - y, p);
-                x[j] = below(x[j] + y, p);
+                uint32_t y = mod_below(mod_redc((uint64_t)x[j + len] * zeta[blocks + b], p, t->p_inv[i]), p);
+                x[j + len] = mod_below(x[j] + p - y, p);
+                x[j] = mod_below(x[j] + y, p);
             }
 }
 
@@ -114,14 +102,14 @@ static void backward(const struct lattice_tables *t, int i, uint32_t *x)
         for (size_t b = 0; b < blocks; b++)
             for (size_t j = 2 * b * len; j < (2 * b + 1) * len; j++) {
                 uint32_t y = x[j] + p - x[j + len];
-                x[j] = below(x[j] + x[j + len], p);
-                x[j + len] = below(redc((uint64_t)y * inv[blocks + b], p, t->p_inv[i]), p);
+                x[j] = mod_below(x[j] + x[j + len], p);
+                x[j + len] = mod_below(mod_redc((uint64_t)y * inv[blocks + b], p, t->p_inv[i]), p);
             }
 }
 
-static void hat_small(const struct lattice_tables *t, const int8_t *x, struct lattice_hat *out)
+static void hat_small(const struct lattice_tables *t, int primes, const int8_t *x, struct lattice_hat *out)
 {
-    for (int i = 0; i < LAT_PRIMES; i++) {
+    for (int i = 0; i < primes; i++) {
         for (size_t k = 0; k < LAT_N; k++)
             out->r[i][k] = (uint32_t)x[k] + (lattice_prime[i] & (0 - ((uint32_t)x[k] >> 31)));
         forward(t, i, out->r[i]);
@@ -134,25 +122,12 @@ static void hat_word(const struct lattice_tables *t, int primes, const uint64_t 
         uint32_t p = lattice_prime[i];
         for (size_t k = 0; k < LAT_N; k++) { /* x + 2^63, and that off again */
             uint64_t y = x[k] ^ 1ull << 63;
-            uint32_t lo = below(redc((y & UINT32_MAX) * t->r1[i], p, t->p_inv[i]), p);
-            uint32_t hi = below(redc((y >> 32) * t->r2[i], p, t->p_inv[i]), p);
-            out->r[i][k] = below(below(lo + hi, p) + t->minus_half[i], p);
+            uint32_t lo = mod_below(mod_redc((y & UINT32_MAX) * t->r1[i], p, t->p_inv[i]), p);
+            uint32_t hi = mod_below(mod_redc((y >> 32) * t->r2[i], p, t->p_inv[i]), p);
+            out->r[i][k] = mod_below(mod_below(lo + hi, p) + t->minus_half[i], p);
         }
         forward(t, i, out->r[i]);
     }
-}
-
-/* Garner: x = x0 + p0 t1 + p0 p1 t2, and t2 tells the sign, for x is far below the product of the primes. */
-static uint64_t join(const struct lattice_tables *t, int primes, uint32_t x0, uint32_t x1, uint32_t x2)
-{
-    const uint32_t *p = lattice_prime;
-    const uint64_t p01 = (uint64_t)p[0] * p[1];
-    uint32_t t1 = below(redc((uint64_t)(x1 + p[1] - x0) * t->inv01, p[1], t->p_inv[1]), p[1]);
-    uint64_t x = x0 + (uint64_t)p[0] * t1;
-    if (primes == 2) return x - (p01 & (0 - (uint64_t)((p[1] / 2 - t1) >> 31)));
-    uint32_t y = below(redc((uint64_t)(x2 + p[2] - x0) * t->inv02, p[2], t->p_inv[2]), p[2]);
-    uint32_t t2 = below(redc((uint64_t)(y + p[2] - t1) * t->inv12, p[2], t->p_inv[2]), p[2]);
-    return x + p01 * t2 - (p01 * p[2] & (0 - (uint64_t)((p[2] / 2 - t2) >> 31)));
 }
 
 static void dot(const struct lattice_tables *t, int primes, const struct lattice_hat *x,
@@ -164,16 +139,26 @@ static void dot(const struct lattice_tables *t, int primes, const struct lattice
         for (size_t k = 0; k < LAT_N; k++) {
             s[i][k] = 0;
             for (int j = 0; j < LAT_RANK; j++)
-                s[i][k] =
-                    below(s[i][k] + below(redc((uint64_t)x[j].r[i][k] * y[j].r[i][k], p, t->p_inv[i]), p), p);
+                s[i][k] = mod_below(
+                    s[i][k] + mod_below(mod_redc((uint64_t)x[j].r[i][k] * y[j].r[i][k], p, t->p_inv[i]), p),
+                    p);
         }
         backward(t, i, s[i]);
         for (size_t k = 0; k < LAT_N; k++)
-            s[i][k] = below(redc((uint64_t)s[i][k] * t->scale[i], p, t->p_inv[i]), p);
+            s[i][k] = mod_below(mod_redc((uint64_t)s[i][k] * t->scale[i], p, t->p_inv[i]), p);
     }
     for (size_t k = 0; k < LAT_N; k++)
-        acc[k] += join(t, primes, s[0][k], s[1][k], primes > 2 ? s[2][k] : 0);
+        acc[k] += mod_join(t, primes, s[0][k], s[1][k], primes > 2 ? s[2][k] : 0);
     secret_wipe(s, sizeof s);
+}
+
+static void dot_low(const struct lattice_tables *t, int primes, const struct lattice_hat *x,
+                    const struct lattice_hat *y, uint64_t *out)
+{
+    uint64_t all[LAT_N] = {0};
+    dot(t, primes, x, y, all);
+    memcpy(out, all, LAT_PACK * sizeof *out);
+    secret_wipe(all, sizeof all);
 }
 
 static void sum_masks(const uint64_t *win, const struct lattice_run *run, size_t n_buckets,
@@ -187,21 +172,21 @@ static void sum_masks(const uint64_t *win, const struct lattice_run *run, size_t
     }
 }
 
-static void sum_words(const uint64_t *const *block, const struct lattice_run *run, size_t n_buckets,
+static void sum_words(const uint64_t *first, size_t stride, const struct lattice_run *run, size_t n_buckets,
                       const uint16_t *list, uint64_t (*acc)[LAT_PACK])
 {
     for (size_t b = 0; b < n_buckets; b++)
         for (size_t i = run[b].begin; i < run[b].begin + run[b].n; i++) {
             size_t row = list[i] % (LAT_WINDOW / LAT_PACK);
             const uint64_t *from =
-                block[list[i] / (LAT_WINDOW / LAT_PACK)] + LAT_PACK * (row + 1) - b % LAT_PACK;
+                first + list[i] / (LAT_WINDOW / LAT_PACK) * stride + LAT_PACK * (row + 1) - b % LAT_PACK;
             for (size_t k = 0; k < LAT_PACK; k++)
                 acc[b / LAT_PACK][k] += from[k];
         }
 }
 
-const struct lattice_kernel lattice_portable = {"portable", 1,     hat_small, hat_word, dot,   sum_masks,
-                                                sum_words,  noise, ternary,   pack,     unpack};
+const struct lattice_kernel lattice_portable = {"portable", 1,         hat_small, hat_word, dot,  dot_low,
+                                                sum_masks,  sum_words, noise,     ternary,  pack, unpack};
 
 const struct lattice_kernel *lattice_kernel_of(int level)
 {

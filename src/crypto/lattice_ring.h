@@ -26,6 +26,7 @@ enum {
     LAT_REPLY = 40,         /* replies are modulo 2^40 */
     LAT_REPLY_BYTES = 5,    /* a word of a reply */
     LAT_FLOOD = 31,         /* flooding is the sum of four integers uniform in 31 bits, centred */
+    LAT_KEY = 48,           /* the host uses the public key modulo 2^48, scaled by 2^16 */
     LAT_PRIMES = 3,         /* for products modulo 2^64; two do modulo 2^40 */
     LAT_WINDOW = 2 * LAT_N, /* words: an element of A and its negative, so that rotations are stretches */
     LAT_STRIDE =
@@ -50,6 +51,7 @@ struct lattice_tables {
     uint32_t r1[LAT_PRIMES], r2[LAT_PRIMES]; /* 2^32, 2^64 modulo p */
     uint32_t minus_half[LAT_PRIMES];         /* -2^63 modulo p */
     uint32_t scale[LAT_PRIMES];              /* 2^64 / 512 modulo p */
+    uint32_t scale_low[LAT_PRIMES];          /* 2^96 / 512 modulo p */
     uint32_t inv01, inv02, inv12;            /* 1/p0 mod p1, 1/p0 mod p2, 1/p1 mod p2, Montgomery */
 };
 extern const uint32_t lattice_prime[LAT_PRIMES];
@@ -59,20 +61,23 @@ struct lattice_run {
     uint32_t begin, n;
 };
 
-/* `primes`: 3, or 2 where the result is wanted below 2^59 in absolute value. */
+/* `primes`: 3, or 2 where the result is below 2^59 in absolute value, so factors of words below 2^47. */
 struct lattice_kernel {
     const char *name;
     int lanes; /* 32-bit words of a vector */
-    void (*hat_small)(const struct lattice_tables *t, const int8_t *x, struct lattice_hat *out);
+    void (*hat_small)(const struct lattice_tables *t, int primes, const int8_t *x, struct lattice_hat *out);
     void (*hat_word)(const struct lattice_tables *t, int primes, const uint64_t *x, struct lattice_hat *out);
     /* acc += x[0] y[0] + ... + x[4] y[4] */
     void (*dot)(const struct lattice_tables *t, int primes, const struct lattice_hat *x,
                 const struct lattice_hat *y, uint64_t *acc);
+    /* The first LAT_PACK coefficients of that, at less than half the price: out = ... */
+    void (*dot_low)(const struct lattice_tables *t, int primes, const struct lattice_hat *x,
+                    const struct lattice_hat *y, uint64_t *out);
     /* Sums of A: bucket b's is added to acc[b / 8] at word b % 8. win: the windows of a set of blocks. */
     void (*sum_masks)(const uint64_t *win, const struct lattice_run *run, size_t n_buckets,
                       const uint16_t *list, uint64_t (*acc)[LAT_STRIDE]);
-    /* Sums of B, all coefficients of one stream that are of use: block[slot] is LAT_STRIDE words. */
-    void (*sum_words)(const uint64_t *const *block, const struct lattice_run *run, size_t n_buckets,
+    /* Sums of B: all words of one stream that are of use; block `slot` of the set at first + slot * stride. */
+    void (*sum_words)(const uint64_t *first, size_t stride, const struct lattice_run *run, size_t n_buckets,
                       const uint16_t *list, uint64_t (*acc)[LAT_PACK]);
     /* acc[i] += bits set in random[i], random[n + i], random[2 n + i], less 24. */
     void (*noise)(const uint16_t *random, size_t n, uint64_t *acc);
@@ -87,7 +92,35 @@ extern const struct lattice_kernel lattice_portable, lattice_avx2, lattice_avx51
 const struct lattice_kernel *lattice_kernel_of(int level);
 void lattice_tables_init(struct lattice_tables *t, const struct lattice_kernel *kernel);
 
-/* A place of a list: row i of the set's block number `slot`. */
+/* --- arithmetic modulo a prime, without a branch ------------------------------------------------ */
+static inline uint32_t mod_below(uint32_t x, uint32_t p) /* x below 2p to x below p */
+{
+    uint32_t y = x - p;
+    return y + (p & (0 - (y >> 31)));
+}
+
+static inline uint32_t mod_redc(uint64_t x, uint32_t p,
+                                uint32_t p_inv) /* x / 2^32 below 2p, for x below 2^32 p */
+{
+    uint32_t m = (uint32_t)x * p_inv;
+    return (uint32_t)(x >> 32) + p - (uint32_t)((uint64_t)m * p >> 32);
+}
+
+/* Garner: x = x0 + p0 t1 + p0 p1 t2, and the last t tells the sign, for x is far below the product of the primes. */
+static inline uint64_t mod_join(const struct lattice_tables *t, int primes, uint32_t x0, uint32_t x1,
+                                uint32_t x2)
+{
+    const uint32_t *p = lattice_prime;
+    const uint64_t p01 = (uint64_t)p[0] * p[1];
+    uint32_t t1 = mod_below(mod_redc((uint64_t)(x1 + p[1] - x0) * t->inv01, p[1], t->p_inv[1]), p[1]);
+    uint64_t x = x0 + (uint64_t)p[0] * t1;
+    if (primes == 2) return x - (p01 & (0 - (uint64_t)((p[1] / 2 - t1) >> 31)));
+    uint32_t y = mod_below(mod_redc((uint64_t)(x2 + p[2] - x0) * t->inv02, p[2], t->p_inv[2]), p[2]);
+    uint32_t t2 = mod_below(mod_redc((uint64_t)(y + p[2] - t1) * t->inv12, p[2], t->p_inv[2]), p[2]);
+    return x + p01 * t2 - (p01 * p[2] & (0 - (uint64_t)((p[2] / 2 - t2) >> 31)));
+}
+
+/* A place of a list: row i of block `slot` of a set, counted from its first one. */
 static inline uint16_t lattice_place(size_t slot, size_t i)
 {
     return (uint16_t)(slot * (LAT_WINDOW / LAT_PACK) + i);

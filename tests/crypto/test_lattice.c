@@ -50,21 +50,26 @@ static void products_are_schoolbook(struct ctx *cx)
             CHECK_OK(cx, rand_bytes(cx, c->a, sizeof c->a));
             CHECK_OK(cx, rand_bytes(cx, c->b, sizeof c->b));
             CHECK_OK(cx, rand_bytes(cx, c->want, sizeof c->want));
+            uint64_t low[LAT_PACK], before[LAT_PACK];
             memcpy(c->got, c->want, sizeof c->got);
+            memcpy(before, c->want, sizeof before);
             for (size_t i = 0; i < LAT_DIM; i++) {
                 c->b[i] = (int8_t)((uint8_t)c->b[i] % 3 - 1);
                 if (round == 2) c->a[i] = 1ull << 63, c->b[i] = 1; /* the extremes */
                 if (round == 4) c->a[i] = (1ull << 63) - 1, c->b[i] = i % LAT_N ? -1 : 1;
-                if (primes == 2) c->a[i] = (uint64_t)((int64_t)c->a[i] >> 24);
-                if (round == 3) c->a[i] = (uint64_t)0 - (1ull << 39), c->b[i] = 1;
+                if (primes == 2) c->a[i] = (uint64_t)((int64_t)c->a[i] >> 16);
+                if (round == 3) c->a[i] = (uint64_t)0 - (1ull << 47), c->b[i] = 1;
             }
             for (size_t k = 0; k < LAT_RANK; k++) {
                 schoolbook(c->a + k * LAT_N, c->b + k * LAT_N, c->want);
                 kernel->hat_word(&c->t, primes, c->a + k * LAT_N, c->x + k);
-                kernel->hat_small(&c->t, c->b + k * LAT_N, c->y + k);
+                kernel->hat_small(&c->t, primes, c->b + k * LAT_N, c->y + k);
             }
             kernel->dot(&c->t, primes, c->x, c->y, c->got);
             CHECK(memcmp(c->got, c->want, sizeof c->got) == 0);
+            kernel->dot_low(&c->t, primes, c->x, c->y, low);
+            for (size_t i = 0; i < LAT_PACK; i++)
+                CHECK(low[i] == c->want[i] - before[i]);
         }
     }
 }
@@ -76,7 +81,6 @@ static void kernels_are_equal(struct ctx *cx)
     uint64_t *win = NEW(cx, uint64_t, SLOTS * LAT_WINDOW), *words = NEW(cx, uint64_t, SLOTS * LAT_STRIDE);
     uint16_t *list = NEW(cx, uint16_t, PLACES), *random = NEW(cx, uint16_t, 3 * LAT_DIM);
     struct lattice_run run[BUCKETS];
-    const uint64_t *block[SLOTS];
     struct {
         uint64_t masks[GROUPS][LAT_STRIDE], words[GROUPS][LAT_PACK], noise[LAT_DIM], back[LAT_DIM];
         int8_t small[LAT_DIM];
@@ -87,16 +91,14 @@ static void kernels_are_equal(struct ctx *cx)
     CHECK_OK(cx, rand_bytes(cx, random, 3 * LAT_DIM * 2));
     for (size_t i = 0; i < PLACES; i++)
         list[i] = lattice_place(random_below(cx, SLOTS), random_below(cx, LAT_ROWS));
-    for (size_t i = 0; i < SLOTS; i++)
-        block[i] = words + i * LAT_STRIDE;
     for (uint32_t b = 0; b < BUCKETS; b++)
         run[b] = (struct lattice_run){b * 19, b % 4 == 1 ? 0 : b % 19};
     for (int level = CPU_PORTABLE; level <= (int)cpu_level(); level++) {
         const struct lattice_kernel *k = lattice_kernel_of(level);
         k->sum_masks(win, run, BUCKETS, list, r[level].masks);
         k->sum_masks(win, run, BUCKETS, list, r[level].masks);
-        k->sum_words(block, run, BUCKETS, list, r[level].words);
-        k->sum_words(block, run, BUCKETS, list, r[level].words);
+        k->sum_words(words, LAT_STRIDE, run, BUCKETS, list, r[level].words);
+        k->sum_words(words, LAT_STRIDE, run, BUCKETS, list, r[level].words);
         k->noise(random, LAT_DIM, r[level].noise);
         k->ternary(random, LAT_DIM, r[level].small);
         k->pack(win, LAT_DIM, r[level].wire);

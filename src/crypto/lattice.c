@@ -52,9 +52,8 @@ status lattice_describe(struct ctx *cx, const struct he_params *p, struct he_inf
 {
     TRY(lattice_check_params(cx, p));
     struct lattice_shape s = lattice_shape(p);
-    /* Noise of variance 12 of every coefficient of the rows' blocks, and of the encryption of zero at its worst. */
-    double hidden = 12.0 * LAT_N * (double)s.n_blocks + 2 * 12.0 * LAT_DIM;
-    double flood = 4 * ldexp(1, 2 * LAT_FLOOD) / 12; /* variances */
+    /* Variances: every coefficient of the rows' blocks at the worst, and four uniform integers. */
+    double hidden = 12.0 * LAT_N * (double)s.n_blocks, flood = 4 * ldexp(1, 2 * LAT_FLOOD) / 12;
     *out = (struct he_info){
         .scheme = "lattice",
         .set = LATTICE_SET,

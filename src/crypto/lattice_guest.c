@@ -238,6 +238,7 @@ struct decrypt_job {
     const uint8_t *groups;
     size_t n_buckets;
     int64_t *sums;
+    int64_t *noise; /* n_buckets times streams, in units of 2^24; NULL: not wanted */
 };
 
 /* Rounds c - <a, s> modulo 2^40 to a multiple of 2^10: a signed digit of 30 bits. */
@@ -265,8 +266,12 @@ static status decrypt_group(struct ctx *cx, const struct decrypt_job *j, size_t 
         size_t stat = s / (size_t)g->shape.digits;
         int shift = s % (size_t)g->shape.digits ? g->shape.low_bits : 0;
         for (size_t b = 0; b < n; b++) {
-            int64_t x = round_digit(c[b] - w->v[b]), *to = &sums[b * stats + stat];
+            uint64_t y = c[b] - w->v[b];
+            int64_t x = round_digit(y), *to = &sums[b * stats + stat];
             *to = (shift ? *to : 0) + (x << shift);
+            if (j->noise)
+                j->noise[(first + b) * n_streams + s] =
+                    (int64_t)((y << (64 - LAT_REPLY)) - ((uint64_t)x << LAT_SCALE)) >> (64 - LAT_REPLY);
         }
     }
     for (size_t i = 0; i < n * stats; i++)
@@ -293,6 +298,12 @@ static status decrypt_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t e
 status lattice_guest_decrypt(struct ctx *cx, struct lattice_guest *g, struct bytes reply, size_t n_buckets,
                              int64_t *sums)
 {
+    return lattice_guest_decrypt_noise(cx, g, reply, n_buckets, sums, NULL);
+}
+
+status lattice_guest_decrypt_noise(struct ctx *cx, struct lattice_guest *g, struct bytes reply,
+                                   size_t n_buckets, int64_t *sums, int64_t *noise)
+{
     struct reader r = reader_of(reply.p, reply.n);
     uint8_t version = 0;
     const uint8_t *id = NULL;
@@ -312,7 +323,7 @@ status lattice_guest_decrypt(struct ctx *cx, struct lattice_guest *g, struct byt
     size_t n_sums = n_buckets * (size_t)g->params.n_stats;
     CLEANUP(sums_freep) int64_t *got = secret_alloc((n_sums + 1) * sizeof *got);
     if (!got) return FAIL(cx, NOMEM, "sums of %zu buckets", n_buckets);
-    struct decrypt_job j = {g, r.p, n_buckets, got};
+    struct decrypt_job j = {g, r.p, n_buckets, got, noise};
     TRY(pool_for(cx, n_buckets / LAT_PACK + (n_buckets % LAT_PACK != 0), GROUPS, decrypt_chunk, &j));
     memcpy(sums, got, n_sums * sizeof *got);
     return OK;

@@ -137,6 +137,10 @@ status lattice_check_params(struct ctx *cx, const struct he_params *p);
 struct lattice_shape lattice_shape(const struct he_params *p); /* of parameters that were checked */
 size_t lattice_reply_bytes(const struct lattice_shape *s, size_t n_buckets); /* without the header */
 
+/* As lattice_guest_decrypt, and the noise of each digit in units of 2^24: n_buckets times digits of a row. For tests. */
+status lattice_guest_decrypt_noise(struct ctx *cx, struct lattice_guest *g, struct bytes reply,
+                                   size_t n_buckets, int64_t *sums, int64_t *noise);
+
 /* Block t's A from the job's seed: LAT_DIM words. */
 void lattice_expand(struct prg *prg, size_t t, uint64_t *a);
 

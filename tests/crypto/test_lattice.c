@@ -7,6 +7,7 @@
 #include "base/secret.h"
 #include "test.h"
 #include <math.h>
+#include <openssl/sha.h>
 #include <unistd.h>
 
 static uint64_t random_u64(struct ctx *cx)
@@ -272,4 +273,350 @@ static void many_rows(struct ctx *cx)
     check_sums(cx, &x, &p, m, rows, some_rows(cx, p.n_rows, 300, rows), &f);
 }
 
-TEST_MAIN(T(products_are_schoolbook), T(kernels_are_equal), T(sums_are_plain), T(many_rows))
+/* --- hiding -------------------------------------------------------------------------------------- */
+/* The noise of a reply is the host's flooding: centred, of the deviation that it has, and the same for a bucket of one
+ * row, of none, and of all. Two replies to one question share nothing; their bytes are uniform. */
+static void rows_are_hidden(struct ctx *cx)
+{
+    enum { ROWS = 5000, BUCKETS = 256, TIMES = 12 };
+    struct he_params p = {HE_LATTICE, 0, ROWS, 1, 29};
+    int64_t *m = random_stats(cx, &p), *sums = NEW(cx, int64_t, BUCKETS), *noise = NEW(cx, int64_t, BUCKETS);
+    CLEANUP(pair_free) struct pair x = open_pair(cx, &p, m);
+    uint8_t *bin = NEW(cx, uint8_t, ROWS);
+    const uint8_t *bins[1] = {bin};
+    const uint16_t n_bins[1] = {BUCKETS};
+    size_t count[256] = {0}, n_bytes = 0, same = 0;
+    for (int way = 0; way < 3; way++) {
+        for (size_t i = 0; i < ROWS;
+             i++) /* rows all over; in one bucket of each group; in the first bucket */
+            bin[i] = (uint8_t)(way == 0 ? i % BUCKETS : way == 1 ? i % (BUCKETS / 8) * 8 : 0);
+        double sum = 0, square = 0;
+        CLEANUP(buf_free) struct buf last = {0};
+        for (int time = 0; time < TIMES; time++) {
+            CLEANUP(buf_free) struct buf reply = {0};
+            CHECK_OK(cx, lattice_host_sum(cx, x.h, bins, n_bins, 1, NULL, 0, &reply));
+            CHECK_OK(cx, lattice_guest_decrypt_noise(cx, x.g, (struct bytes){reply.p, reply.n}, BUCKETS, sums,
+                                                     noise));
+            for (size_t b = 0; b < BUCKETS; b++) {
+                sum += (double)noise[b];
+                square += (double)(noise[b] * noise[b]);
+                CHECK(noise[b] > -512 + 100 && noise[b] < 512 - 100);
+            }
+            for (size_t i = 64; i < reply.n; i++) {
+                count[reply.p[i]]++;
+                same += last.n && last.p[i] == reply.p[i];
+            }
+            n_bytes += reply.n - 64;
+            buf_reset(&last);
+            buf_put(&last, reply.p, reply.n);
+        }
+        /* four uniforms of 31 bits, in units of 2^24; and the rounding of 2560 words with a ternary secret */
+        double n = BUCKETS * TIMES, want = 4 * 128.0 * 128 / 12 + 2.0 / 3 * LAT_DIM / 12;
+        CHECK(fabs(sum / n) < 5 * sqrt(want / n));
+        CHECK(fabs(square / n / want - 1) < 5 * sqrt(2 / n));
+    }
+    double chi = 0, each = (double)n_bytes / 256;
+    for (size_t i = 0; i < 256; i++)
+        chi += ((double)count[i] - each) * ((double)count[i] - each) / each;
+    CHECK(chi < 255 + 5 * sqrt(2 * 255.0));
+    double want = (double)n_bytes / 256 * (TIMES - 1) / TIMES;
+    CHECK(fabs((double)same - want) < 5 * sqrt(want));
+}
+
+/* A batch's words are uniform, whatever it encrypts, and another batch of the same integers shares nothing. */
+static void rows_are_encrypted(struct ctx *cx)
+{
+    struct he_params p = {HE_LATTICE, 0, 20000, 2, 29};
+    int64_t *m = NEW(cx, int64_t, 2 * p.n_rows);
+    CLEANUP(pair_free) struct pair x = open_pair(cx, &p, m);
+    CLEANUP(buf_free) struct buf again = {0};
+    CHECK_OK(cx, lattice_guest_encrypt(cx, x.g, m, &again));
+    CHECK(again.n == x.batch.n);
+    size_t count[256] = {0}, same = 0;
+    for (size_t i = 64; i < again.n; i++) {
+        count[again.p[i]]++;
+        same += again.p[i] == x.batch.p[i];
+    }
+    double chi = 0, each = (double)(again.n - 64) / 256;
+    for (size_t i = 0; i < 256; i++)
+        chi += ((double)count[i] - each) * ((double)count[i] - each) / each;
+    CHECK(chi < 255 + 5 * sqrt(2 * 255.0));
+    CHECK(fabs((double)same - each) < 5 * sqrt(each));
+}
+
+static void reply_size_tells_nothing(struct ctx *cx)
+{
+    struct he_params p = {HE_LATTICE, 0, 1000, 2, 40};
+    int64_t *m = random_stats(cx, &p);
+    CLEANUP(pair_free) struct pair x = open_pair(cx, &p, m);
+    struct features f = random_features(cx, p.n_rows, false);
+    uint32_t *rows = NEW(cx, uint32_t, p.n_rows);
+    size_t n[3] = {some_rows(cx, p.n_rows, 2, rows), 1, 0}, size = 0;
+    for (size_t i = 0; i < LEN(n); i++) {
+        CLEANUP(buf_free) struct buf reply = {0};
+        CHECK_OK(cx, lattice_host_sum(cx, x.h, f.bins, f.n_bins, f.n, rows, n[i], &reply));
+        if (!i) size = reply.n;
+        CHECK(reply.n == size);
+        struct lattice_shape s = lattice_shape(&p);
+        CHECK(reply.n == 33 + lattice_reply_bytes(&s, f.n_buckets));
+    }
+}
+
+/* --- refusals -------------------------------------------------------------------------------------- */
+static void shapes(struct ctx *cx)
+{
+    static const struct {
+        size_t n_rows;
+        int sum_bits, flood_bits; /* the most, the least */
+    } cases[] = {{1, 57, 23},       {569, 48, 22},     {30000, 43, 19},   {131072, 40, 18},
+                 {1000000, 38, 16}, {1 << 22, 35, 15}, {1u << 31, 29, 11}};
+    for (size_t i = 0; i < LEN(cases); i++) {
+        struct he_params p = {HE_LATTICE, 0, cases[i].n_rows, 2, lattice_sum_bits_max(cases[i].n_rows, 2)};
+        struct he_info info;
+        CHECK(p.sum_bits == cases[i].sum_bits);
+        CHECK_OK(cx, lattice_describe(cx, &p, &info));
+        CHECK(info.flood_bits == cases[i].flood_bits);
+        CHECK(strcmp(info.set, "mlwe-2560-64-v1") == 0 && strcmp(info.scheme, "lattice") == 0);
+        CHECK(info.security_bits == 128);
+        size_t streams = p.sum_bits > 29 ? 4 : 2;
+        CHECK(info.row_bytes == streams * 64 && info.bucket_bytes == (2560 + 8 * streams) * 5 / 8);
+        struct lattice_shape s = lattice_shape(&p);
+        CHECK(s.n_streams == streams && s.n_blocks == (p.n_rows + 63) / 64);
+        /* a digit's sum never reaches 2^29 */
+        CHECK(s.digits == 1 || p.n_rows << (s.low_bits - 1) < 1ull << 29);
+        CHECK(s.digits == 1 || (1ull << (p.sum_bits - s.low_bits)) + p.n_rows / 2 < 1ull << 29);
+    }
+    CHECK(lattice_sum_bits_max(0, 1) == 0 && lattice_sum_bits_max(10, 0) == 0 &&
+          lattice_sum_bits_max(10, 9) == 0);
+}
+
+static void refuses_parameters(struct ctx *cx)
+{
+    static const struct {
+        struct he_params p;
+        bool limit;
+    } cases[] = {
+        {{HE_LATTICE, 2048, 10, 2, 40}, false},
+        {{HE_LATTICE, 0, 0, 2, 29}, false},
+        {{HE_LATTICE, 0, (1ull << 31) + 1, 2, 29}, false},
+        {{HE_LATTICE, 0, 10, 0, 40}, false},
+        {{HE_LATTICE, 0, 10, 9, 40}, false},
+        {{HE_LATTICE, 0, 10, 2, 0}, false},
+        {{HE_LATTICE, 0, 30000, 2, 44}, true},
+        {{HE_LATTICE, 0, 1, 2, 58}, true},
+        {{HE_PAILLIER, 0, 10, 2, 40}, false},
+    };
+    for (size_t i = 0; i < LEN(cases); i++) {
+        struct lattice_guest *g = NULL;
+        if (cases[i].limit)
+            CHECK_ERR(lattice_guest_new(cx, &cases[i].p, &g), LIMIT);
+        else
+            CHECK_ERR(lattice_guest_new(cx, &cases[i].p, &g), ARG);
+        CHECK(!g);
+    }
+}
+
+static void refuses_integers(struct ctx *cx)
+{
+    struct he_params p = {HE_LATTICE, 0, 3, 1, 10};
+    CLEANUP(lattice_guest_freep) struct lattice_guest *g = NULL;
+    CHECK_OK(cx, lattice_guest_new(cx, &p, &g));
+    CLEANUP(buf_free) struct buf out = {0};
+    static const struct {
+        int64_t m[3];
+        bool ok;
+    } cases[] = {
+        {{1023, 0, 0}, true},
+        {{-1023, 0, 0}, true},
+        {{512, -511, 0}, true},
+        {{1024, 0, 0}, false},
+        {{512, -512, 0}, false},
+        {{INT64_MIN, 0, 0}, false},
+        {{INT64_MAX, INT64_MAX, 2}, false},
+        {{INT64_MIN, INT64_MIN, 0}, false},
+    };
+    for (size_t i = 0; i < LEN(cases); i++) {
+        buf_reset(&out);
+        if (cases[i].ok) {
+            CHECK_OK(cx, lattice_guest_encrypt(cx, g, cases[i].m, &out));
+        } else {
+            CHECK_ERR(lattice_guest_encrypt(cx, g, cases[i].m, &out), LIMIT);
+            CHECK(out.n == 0);
+        }
+    }
+}
+
+enum { HEADER = 1 + LATTICE_ID + 8 + 8, KEY = 1 + 4 + 15 + LATTICE_ID + 32 + 8 + 2 };
+
+static void refuses_keys(struct ctx *cx)
+{
+    struct he_params p = {HE_LATTICE, 0, 5, 2, 40};
+    CLEANUP(lattice_guest_freep) struct lattice_guest *g = NULL;
+    CLEANUP(buf_free) struct buf pub = {0};
+    struct lattice_host *none = NULL;
+    CHECK_OK(cx, lattice_guest_new(cx, &p, &g));
+    CHECK_OK(cx, lattice_guest_public(cx, g, &pub));
+    CHECK(pub.n == KEY);
+    for (size_t n = 0; n < pub.n; n++)
+        CHECK_ERR(lattice_host_open(cx, (struct bytes){pub.p, n}, &none), FORMAT);
+    buf_u8(&pub, 0);
+    CHECK_ERR(lattice_host_open(cx, (struct bytes){pub.p, pub.n}, &none), FORMAT);
+    pub.n--;
+    static const struct {
+        size_t at;
+        uint8_t value;
+    } bad[] = {{0, 0},         {0, 2},       {5, 'M'},     {19, '2'},     {KEY - 1, 0}, {KEY - 1, 58},
+               {KEY - 1, 255}, {KEY - 2, 0}, {KEY - 2, 9}, {KEY - 10, 0}, {KEY - 3, 1}};
+    for (size_t i = 0; i < LEN(bad); i++) {
+        uint8_t was = pub.p[bad[i].at];
+        pub.p[bad[i].at] = bad[i].value;
+        CHECK_ERR(lattice_host_open(cx, (struct bytes){pub.p, pub.n}, &none), PROTO);
+        pub.p[bad[i].at] = was;
+    }
+    CHECK(!none);
+    CLEANUP(lattice_host_freep) struct lattice_host *h = NULL;
+    CHECK_OK(cx, lattice_host_open(cx, (struct bytes){pub.p, pub.n}, &h));
+}
+
+static void refuses_messages(struct ctx *cx)
+{
+    struct he_params p = {HE_LATTICE, 0, 5, 2, 40};
+    const uint8_t bin[5] = {0, 1, 2, 0, 1}, *bins[1] = {bin};
+    const uint16_t n_bins[1] = {3}, too_many[1] = {257};
+    const int64_t m[10] = {1, -2, 3, -4, 5, -6, 7, -8, 9, -10}, want[6] = {8, -10, 12, -14, 5, -6};
+    CLEANUP(pair_free) struct pair x = open_pair(cx, &p, m), other = open_pair(cx, &p, m);
+    CLEANUP(lattice_host_freep) struct lattice_host *fresh = NULL;
+    CLEANUP(buf_free) struct buf reply = {0};
+    int64_t got[6];
+    CHECK_OK(cx, lattice_host_open(cx, (struct bytes){x.pub.p, x.pub.n}, &fresh));
+    CHECK_ERR(lattice_host_sum(cx, fresh, bins, n_bins, 1, NULL, 0, &reply), STATE);
+    for (size_t n = 0; n < x.batch.n; n += n < HEADER ? 1 : 999) {
+        status st = lattice_host_load(cx, fresh, (struct bytes){x.batch.p, n});
+        CHECK(st.code == (n < HEADER ? ERR_FORMAT : ERR_PROTO));
+    }
+    buf_u8(&x.batch, 0);
+    CHECK_ERR(lattice_host_load(cx, fresh, (struct bytes){x.batch.p, x.batch.n}), PROTO);
+    x.batch.n--;
+    for (size_t at = 0; at < HEADER; at++) { /* version, id, no number, other rows */
+        uint8_t was = x.batch.p[at];
+        if (at > 17 && at < 25) continue;
+        x.batch.p[at] = at == 17 ? 0 : (uint8_t)(was + 1);
+        CHECK_ERR(lattice_host_load(cx, fresh, (struct bytes){x.batch.p, x.batch.n}), PROTO);
+        x.batch.p[at] = was;
+    }
+    CHECK_ERR(lattice_host_load(cx, fresh, (struct bytes){other.batch.p, other.batch.n}), PROTO);
+    CHECK_ERR(lattice_host_sum(cx, fresh, bins, n_bins, 1, NULL, 0, &reply), STATE);
+
+    const uint32_t bad_rows[][2] = {{0, 5}, {1, 0}, {2, 2}};
+    for (size_t i = 0; i < LEN(bad_rows); i++)
+        CHECK_ERR(lattice_host_sum(cx, x.h, bins, n_bins, 1, bad_rows[i], 2, &reply), ARG);
+    CHECK_ERR(lattice_host_sum(cx, x.h, bins, too_many, 1, NULL, 0, &reply), ARG);
+    CHECK(reply.n == 0);
+    CHECK_OK(cx, lattice_host_sum(cx, x.h, bins, n_bins, 1, NULL, 0, &reply));
+    CHECK_OK(cx, lattice_guest_decrypt(cx, x.g, (struct bytes){reply.p, reply.n}, 3, got));
+    CHECK(memcmp(got, want, sizeof want) == 0);
+    memset(got, 0x55, sizeof got);
+    for (size_t n = 0; n < reply.n; n += n < HEADER ? 1 : 50)
+        CHECK_ERR(lattice_guest_decrypt(cx, x.g, (struct bytes){reply.p, n}, 3, got), PROTO);
+    for (size_t at = 0; at < HEADER; at++) {
+        reply.p[at]++;
+        CHECK_ERR(lattice_guest_decrypt(cx, x.g, (struct bytes){reply.p, reply.n}, 3, got), PROTO);
+        reply.p[at]--;
+    }
+    CHECK_ERR(lattice_guest_decrypt(cx, x.g, (struct bytes){reply.p, reply.n}, 2, got), PROTO);
+    CHECK_ERR(lattice_guest_decrypt(cx, other.g, (struct bytes){reply.p, reply.n}, 3, got), PROTO);
+    memset(reply.p + HEADER, 0x5a, 2560 * 5); /* another mask: integers of 57 bits and more */
+    CHECK_ERR(lattice_guest_decrypt(cx, x.g, (struct bytes){reply.p, reply.n}, 3, got), PROTO);
+    buf_reset(&reply);
+    CHECK_OK(cx, lattice_host_sum(cx, x.h, bins, n_bins, 1, NULL, 0, &reply));
+    buf_reset(&x.batch);
+    CHECK_OK(cx, lattice_guest_encrypt(cx, x.g, m, &x.batch)); /* the reply is to the batch before */
+    CHECK_ERR(lattice_guest_decrypt(cx, x.g, (struct bytes){reply.p, reply.n}, 3, got), PROTO);
+    for (size_t i = 0; i < LEN(got); i++)
+        CHECK(got[i] == 0x5555555555555555); /* untouched on failure */
+    CLEANUP(lattice_guest_freep) struct lattice_guest *g = NULL;
+    CHECK_OK(cx, lattice_guest_new(cx, &p, &g));
+    CHECK_ERR(lattice_guest_decrypt(cx, g, (struct bytes){reply.p, reply.n}, 3, got), STATE);
+}
+
+/* --- one seed, the same bytes ------------------------------------------------------------------------ */
+/* Key, batch and replies (all rows, some rows) under one seed, as a hash. */
+static void digest_under_a_seed(struct ctx *cx, unsigned threads, char hex[65])
+{
+    enum { ROWS = 3000 };
+    struct he_params p = {HE_LATTICE, 0, ROWS, 2, 45};
+    struct pool *before = cx->pool;
+    CLEANUP(pool_freep) struct pool *pool = pool_new(threads);
+    CLEANUP(lattice_guest_freep) struct lattice_guest *g = NULL;
+    CLEANUP(lattice_host_freep) struct lattice_host *h = NULL;
+    CLEANUP(buf_free) struct buf all = {0};
+    static int64_t m[2 * ROWS];
+    static uint8_t bin[2][ROWS];
+    static uint32_t rows[ROWS];
+    uint8_t digest[32];
+    const uint8_t *bins[2] = {bin[0], bin[1]};
+    const uint16_t n_bins[2] = {31, 5};
+    size_t n = 0;
+    for (int i = 0; i < 2 * ROWS; i++)
+        m[i] = (i - 2500) * 100003ll;
+    for (uint32_t i = 0; i < ROWS; i++) {
+        bin[0][i] = (uint8_t)(i * 7 % 32), bin[1][i] = (uint8_t)(i % 23 ? 2 : 4);
+        if (i % 5 < 2) rows[n++] = i;
+    }
+    cx->pool = pool;
+    setenv("NORN_TEST_SEEDS", "1", 1);
+    CHECK_OK(cx, rand_seed_for_tests(cx, 7));
+    CHECK_OK(cx, lattice_guest_new(cx, &p, &g));
+    CHECK_OK(cx, lattice_guest_public(cx, g, &all));
+    CHECK_OK(cx, lattice_host_open(cx, (struct bytes){all.p, all.n}, &h));
+    size_t at = all.n;
+    CHECK_OK(cx, lattice_guest_encrypt(cx, g, m, &all));
+    CHECK_OK(cx, lattice_host_load(cx, h, (struct bytes){all.p + at, all.n - at}));
+    CHECK_OK(cx, lattice_host_sum(cx, h, bins, n_bins, 2, NULL, 0, &all));
+    CHECK_OK(cx, lattice_host_sum(cx, h, bins, n_bins, 2, rows, n, &all));
+    SHA256(all.p, all.n, digest);
+    for (int i = 0; i < 32; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    cx->pool = before;
+}
+
+/* This program run again with NORN_CPU lowered prints the digest of that level's kernel, and that is all it does. */
+static __attribute__((constructor)) void print_digest(void)
+{
+    if (!getenv("TEST_LATTICE_DIGEST")) return;
+    struct ctx cx = {.mem = arena_new(0)};
+    char hex[65] = "";
+    digest_under_a_seed(&cx, 2, hex);
+    puts(hex);
+    fflush(stdout);
+    _exit(0);
+}
+
+/* For any number of threads and every kernel; and version 1 stays what it is. */
+static void bytes_under_a_seed(struct ctx *cx)
+{
+    static const char golden[] = "09baa9d40fbf29a608cce498bb6bb7d7d5f4c5ecef630d76d192e9a2f9bae2f3";
+    char self[4096], command[4200];
+    for (unsigned threads = 1; threads <= 4; threads *= 2) {
+        char hex[65] = "";
+        digest_under_a_seed(cx, threads, hex);
+        CHECK(strcmp(hex, golden) == 0);
+        if (strcmp(hex, golden) != 0) printf("# %s\n", hex);
+    }
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    CHECK(n > 0);
+    self[n > 0 ? n : 0] = 0;
+    for (int level = CPU_PORTABLE; level < (int)cpu_level(); level++) {
+        char hex[65] = "";
+        snprintf(command, sizeof command, "TEST_LATTICE_DIGEST=1 NORN_CPU=%s '%s'",
+                 cpu_level_name((enum cpu_level)level), self);
+        FILE *f = popen(command, "r");
+        CHECK(f && fgets(hex, sizeof hex, f));
+        CHECK(f && pclose(f) == 0);
+        CHECK(strcmp(hex, golden) == 0);
+    }
+}
+
+TEST_MAIN(T(products_are_schoolbook), T(kernels_are_equal), T(shapes), T(sums_are_plain), T(many_rows),
+          T(rows_are_hidden), T(rows_are_encrypted), T(reply_size_tells_nothing), T(refuses_parameters),
+          T(refuses_integers), T(refuses_keys), T(refuses_messages), T(bytes_under_a_seed))

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define APPLY_ROWS 8192 /* per chunk of bins_apply */
+#define APPLY_ROWS 8192 /* of a chunk of bins_apply */
 
 /* ---- sources ---- */
 
@@ -227,32 +227,67 @@ status bins_fit(struct ctx *cx, const struct bin_source *s, const struct bin_par
 
 /* ---- bucket indices ---- */
 
-/* Number of edges below x, the last edge left out: the first b with x <= edge[b], or the last bin. n > 0. */
-static inline uint32_t find_edge(const double *edge, uint32_t n, double x)
+/* The inner edges of a feature (all but the last), filled up with infinity to 2^steps - 1 of them: then the number of edges
+ * below a value takes `steps` comparisons, whatever the value, and no branch. */
+struct ladder {
+    double edge[BINS_MAX];
+    unsigned n, steps; /* bins */
+};
+
+static void ladder_make(const struct bins *b, size_t f, struct ladder *out)
 {
-    uint32_t lo = 0, len = n - 1;
-    while (len > 0) {
-        uint32_t half = len / 2;
-        bool right = edge[lo + half] < x;
-        lo = right ? lo + half + 1 : lo;
-        len = right ? len - half - 1 : half;
-    }
-    return lo;
+    const double *edge = b->split + b->split_at[f];
+    out->n = bins_splits(b, f), out->steps = 0;
+    while ((1u << out->steps) < out->n)
+        out->steps++;
+    for (unsigned i = 0; i + 1 < (1u << out->steps); i++)
+        out->edge[i] = i + 1 < out->n ? edge[i] : (double)INFINITY;
 }
 
-static inline uint8_t find_bucket(const struct bins *b, const double *edge, uint32_t n, double x)
+/* The bucket of a value that is found at bin `at`. */
+static inline uint8_t bucket_at(const struct bins *b, const struct ladder *l, double x, unsigned at)
 {
-    if (isnan(x)) return (uint8_t)(b->use_missing ? n : n - 1);
-    if (fabs(x) < BIN_ZERO_EPS) {
-        if (b->zero_as_missing) return (uint8_t)n;
-        x = 0;
+    bool missing = isnan(x) || (b->zero_as_missing && fabs(x) < BIN_ZERO_EPS);
+    return (uint8_t)(missing ? l->n - !b->use_missing : at);
+}
+
+#define TILE 16 /* values searched side by side: one search is a chain of waits, many overlap */
+
+/* at[i]: the first b with x[i] <= edge[b], or the last bin. */
+static inline void find_tile(const struct ladder *l, const double *x, unsigned *at)
+{
+    double v[TILE];
+    for (size_t i = 0; i < TILE; i++)
+        v[i] = fabs(x[i]) < BIN_ZERO_EPS ? 0 : x[i], at[i] = 0;
+    for (unsigned half = (1u << l->steps) / 2; half > 0; half /= 2)
+        for (size_t i = 0; i < TILE; i++)
+            at[i] += half * (l->edge[at[i] + half - 1] < v[i]);
+}
+
+/* x: room for TILE values more than n. Returns how many are missing. */
+static size_t find_buckets(const struct bins *b, const struct ladder *l, const double *x, size_t n,
+                           uint8_t *out)
+{
+    size_t n_missing = 0;
+    for (size_t begin = 0; begin < n; begin += TILE) {
+        unsigned at[TILE];
+        find_tile(l, x + begin, at);
+        for (size_t i = begin; i < n && i < begin + TILE; i++) {
+            n_missing += isnan(x[i]) != 0;
+            out[i] = bucket_at(b, l, x[i], at[i - begin]);
+        }
     }
-    return (uint8_t)find_edge(edge, n, x);
+    return n_missing;
 }
 
 uint8_t bins_find(const struct bins *b, size_t f, double value)
 {
-    return find_bucket(b, b->split + b->split_at[f], bins_splits(b, f), value);
+    struct ladder l;
+    double x[1 + TILE] = {value};
+    uint8_t out;
+    ladder_make(b, f, &l);
+    find_buckets(b, &l, x, 1, &out);
+    return out;
 }
 
 struct apply_job {
@@ -267,20 +302,16 @@ static status apply_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end
 {
     (void)chunk;
     struct apply_job *j = arg;
-    double *x = NEW(cx, double, APPLY_ROWS);
+    double *x = NEW(cx, double, APPLY_ROWS + TILE);
     if (!x) return FAIL(cx, NOMEM, "%d rows", APPLY_ROWS);
     for (size_t k = begin; k < end; k++) {
         TRY(ctx_check(cx));
         size_t f = k / j->per_feature, from = k % j->per_feature * APPLY_ROWS;
         size_t to = from + APPLY_ROWS < j->s->n_rows ? from + APPLY_ROWS : j->s->n_rows;
         TRY(j->s->read(cx, j->s->src, f, from, to, x));
-        const double *edge = j->b->split + j->b->split_at[f];
-        uint32_t n = bins_splits(j->b, f);
-        uint8_t *out = j->col[f] + from;
-        for (size_t i = 0; i < to - from; i++) {
-            j->n_missing[k] += isnan(x[i]) ? 1 : 0;
-            out[i] = find_bucket(j->b, edge, n, x[i]);
-        }
+        struct ladder l;
+        ladder_make(j->b, f, &l);
+        j->n_missing[k] = find_buckets(j->b, &l, x, to - from, j->col[f] + from);
     }
     return OK;
 }

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define ROWS 2048
+#define ROWS 512 /* go down a tree together */
 
 static inline bool goes_left(const struct tree_node *t, double x, bool zero_as_missing)
 {
@@ -21,30 +21,6 @@ int32_t tree_find(const struct tree *t, const double *x, bool zero_as_missing)
         id = goes_left(node, x[node->feature], zero_as_missing) ? node->left : node->right;
     }
     return id;
-}
-
-struct route_job {
-    const struct tree *t;
-    const struct binned *b;
-    int32_t *leaf;
-};
-
-static status route_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
-{
-    (void)chunk;
-    struct route_job *j = arg;
-    TRY(ctx_check(cx));
-    for (size_t i = begin; i < end; i++) {
-        int32_t id = 0;
-        while (!j->t->nodes[id].is_leaf) {
-            const struct tree_node *node = &j->t->nodes[id];
-            uint32_t b = j->b->col[node->feature][i];
-            bool missing = j->b->bins->use_missing && b == bins_splits(j->b->bins, node->feature);
-            id = (missing ? node->missing_left : b <= node->bin) ? node->left : node->right;
-        }
-        j->leaf[i] = id;
-    }
-    return OK;
 }
 
 /* Own nodes only, each with a feature below n_features. */
@@ -64,47 +40,153 @@ static status check_own(struct ctx *cx, const struct tree *t, size_t n_features)
     return OK;
 }
 
+/* ---- many rows ----
+ *
+ * A block of rows goes down a tree together, a level at a time and without a branch that depends on the data: a row's way
+ * is a chain of waits, those of many rows overlap. A leaf leads to itself. */
+
+struct step {
+    double split;
+    uint32_t feature; /* of a leaf: any */
+    uint32_t bin;
+    int32_t child[2]; /* left, right */
+    uint32_t missing_left;
+};
+struct steps {
+    const struct step *step;
+    unsigned depth;
+};
+
+/* slot: where a feature's values lie in a row; NULL: at its number. */
+static status steps_make(struct ctx *cx, const struct tree *t, const uint32_t *slot, struct steps *out)
+{
+    struct step *s = NEW(cx, struct step, t->n_nodes);
+    unsigned *level = NEW(cx, unsigned, t->n_nodes), depth = 0;
+    if (!s || !level) return FAIL(cx, NOMEM, "a tree of %zu nodes", t->n_nodes);
+    for (size_t i = 0; i < t->n_nodes; i++) { /* children come after their parent */
+        const struct tree_node *v = &t->nodes[i];
+        s[i] = (struct step){.child = {(int32_t)i, (int32_t)i}};
+        if (v->is_leaf) continue;
+        s[i] = (struct step){
+            v->split, slot ? slot[v->feature] : v->feature, v->bin, {v->left, v->right}, v->missing_left};
+        level[v->left] = level[v->right] = level[i] + 1;
+        depth = level[i] + 1 > depth ? level[i] + 1 : depth;
+    }
+    *out = (struct steps){s, depth};
+    return OK;
+}
+
+struct route_job {
+    struct steps s;
+    const struct binned *b;
+    int32_t *leaf;
+};
+
+static status route_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
+{
+    (void)chunk;
+    struct route_job *j = arg;
+    const struct bins *b = j->b->bins;
+    TRY(ctx_check(cx));
+    for (size_t i = begin; i < end; i++)
+        j->leaf[i] = 0;
+    for (unsigned d = 0; d < j->s.depth; d++) {
+        for (size_t i = begin; i < end; i++) {
+            const struct step *s = &j->s.step[j->leaf[i]];
+            uint32_t x = j->b->col[s->feature][i];
+            uint32_t missing = b->use_missing & (x == bins_splits(b, s->feature));
+            j->leaf[i] = s->child[!((x <= s->bin) | (missing & s->missing_left))];
+        }
+    }
+    return OK;
+}
+
 status tree_route(struct ctx *cx, const struct tree *t, const struct binned *b, int32_t *leaf)
 {
     TRY(check_own(cx, t, b->bins->n_features));
-    struct route_job j = {t, b, leaf};
-    return pool_for(cx, b->n_rows, ROWS, route_chunk, &j);
+    struct arena_mark mark = arena_mark(cx->mem);
+    struct route_job j = {.b = b, .leaf = leaf};
+    TRY(steps_make(cx, t, NULL, &j.s));
+    TRY(pool_for(cx, b->n_rows, ROWS, route_chunk, &j));
+    arena_rewind(cx->mem, mark);
+    return OK;
 }
 
 struct score_job {
     const struct ensemble *e;
     const struct bin_source *rows;
     bool zero_as_missing;
-    size_t n_trees;
-    const bool *used; /* features */
+    size_t n_trees, n_used;
+    const uint32_t *used; /* features that split, ascending */
+    const struct steps *steps;
     double *score;
 };
+
+/* The used values of rows [begin, end), row by row; what counts as zero or missing is made so. */
+static status read_rows(struct ctx *cx, const struct score_job *j, size_t begin, size_t end, double *x,
+                        double *col)
+{
+    for (size_t k = 0; k < j->n_used; k++) {
+        TRY(j->rows->read(cx, j->rows->src, j->used[k], begin, end, col));
+        for (size_t i = 0; i < end - begin; i++) {
+            double zero = j->zero_as_missing ? (double)NAN : 0;
+            x[i * j->n_used + k] = fabs(col[i]) < BIN_ZERO_EPS ? zero : col[i];
+        }
+    }
+    return OK;
+}
+
+static void find_leaves(const struct steps *s, const double *x, size_t stride, size_t n, int32_t *leaf)
+{
+    for (size_t i = 0; i < n; i++)
+        leaf[i] = 0;
+    for (unsigned d = 0; d < s->depth; d++) {
+        for (size_t i = 0; i < n; i++) {
+            const struct step *at = &s->step[leaf[i]];
+            double v = x[i * stride + at->feature];
+            leaf[i] = at->child[!((v <= at->split) | ((v != v) & at->missing_left))];
+        }
+    }
+}
 
 static status score_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end, void *arg)
 {
     (void)chunk;
     struct score_job *j = arg;
-    size_t nf = j->rows->n_features, n = end - begin;
+    size_t n = end - begin;
     unsigned dim = j->e->dim;
     TRY(ctx_check(cx));
-    double *x = NEW(cx, double, n *nf + 1), *col = NEW(cx, double, n);
-    if (!x || !col) return FAIL(cx, NOMEM, "%zu rows of %zu columns", n, nf);
-    for (size_t f = 0; f < nf; f++) {
-        if (!j->used[f]) continue;
-        TRY(j->rows->read(cx, j->rows->src, f, begin, end, col));
+    double *x = NEW(cx, double, n * j->n_used + 1), *col = NEW(cx, double, n);
+    int32_t *leaf = NEW(cx, int32_t, n);
+    if (!x || !col || !leaf) return FAIL(cx, NOMEM, "%zu rows of %zu columns", n, j->n_used);
+    TRY(read_rows(cx, j, begin, end, x, col));
+    double *score = j->score + begin * dim;
+    for (size_t i = 0; i < n * dim; i++)
+        score[i] = j->e->init[i % dim];
+    for (size_t t = 0; t < j->n_trees; t++) {
+        const struct tree_node *nodes = j->e->trees[t].nodes;
+        find_leaves(&j->steps[t], x, j->n_used, n, leaf);
         for (size_t i = 0; i < n; i++)
-            x[i * nf + f] = col[i];
+            score[i * dim + t % dim] += j->e->learning_rate * nodes[leaf[i]].weight;
     }
-    for (size_t i = 0; i < n; i++) {
-        double *s = j->score + (begin + i) * dim;
-        for (unsigned k = 0; k < dim; k++)
-            s[k] = j->e->init[k];
-        for (size_t t = 0; t < j->n_trees; t++) {
-            const struct tree *tree = &j->e->trees[t];
-            s[t % dim] +=
-                j->e->learning_rate * tree->nodes[tree_find(tree, x + i * nf, j->zero_as_missing)].weight;
-        }
+    return OK;
+}
+
+/* The features that split, and where each lies among them. */
+static status list_used(struct ctx *cx, const struct ensemble *e, size_t n_features, struct score_job *j,
+                        uint32_t **slot)
+{
+    uint32_t *at = NEW(cx, uint32_t, n_features + 1), *used = NEW(cx, uint32_t, n_features + 1);
+    bool *on = NEW(cx, bool, n_features + 1);
+    if (!at || !used || !on) return FAIL(cx, NOMEM, "%zu columns", n_features);
+    for (size_t t = 0; t < j->n_trees; t++) {
+        TRY_IN(cx, check_own(cx, &e->trees[t], n_features), "tree %zu", t);
+        for (size_t i = 0; i < e->trees[t].n_nodes; i++)
+            if (!e->trees[t].nodes[i].is_leaf) on[e->trees[t].nodes[i].feature] = true;
     }
+    for (size_t f = 0; f < n_features; f++)
+        if (on[f]) at[f] = (uint32_t)j->n_used, used[j->n_used++] = (uint32_t)f;
+    *slot = at, j->used = used;
     return OK;
 }
 
@@ -112,16 +194,22 @@ status ensemble_score(struct ctx *cx, const struct ensemble *e, const struct bin
                       bool zero_as_missing, size_t n_rounds, double *score)
 {
     if (n_rounds == 0 || n_rounds > e->n_rounds) n_rounds = e->n_rounds;
-    bool *used = NEW(cx, bool, rows->n_features + 1);
-    if (!used) return FAIL(cx, NOMEM, "%zu columns", rows->n_features);
-    struct score_job j = {e, rows, zero_as_missing, n_rounds * e->dim, used, score};
-    for (size_t t = 0; t < j.n_trees; t++) {
-        TRY_IN(cx, check_own(cx, &e->trees[t], rows->n_features), "tree %zu", t);
-        for (size_t i = 0; i < e->trees[t].n_nodes; i++)
-            if (!e->trees[t].nodes[i].is_leaf) used[e->trees[t].nodes[i].feature] = true;
-    }
-    return pool_for(cx, rows->n_rows, ROWS, score_chunk, &j);
+    struct arena_mark mark = arena_mark(cx->mem);
+    struct score_job j = {
+        .e = e, .rows = rows, .zero_as_missing = zero_as_missing, .n_trees = n_rounds * e->dim};
+    struct steps *steps = NEW(cx, struct steps, j.n_trees + 1);
+    uint32_t *slot = NULL;
+    if (!steps) return FAIL(cx, NOMEM, "%zu trees", j.n_trees);
+    TRY(list_used(cx, e, rows->n_features, &j, &slot));
+    for (size_t t = 0; t < j.n_trees; t++)
+        TRY(steps_make(cx, &e->trees[t], slot, &steps[t]));
+    j.steps = steps, j.score = score;
+    TRY(pool_for(cx, rows->n_rows, ROWS, score_chunk, &j));
+    arena_rewind(cx->mem, mark);
+    return OK;
 }
+
+/* ---- importance ---- */
 
 static int by_feature(const void *a, const void *b)
 {

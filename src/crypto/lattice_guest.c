@@ -268,7 +268,7 @@ static status decrypt_group(struct ctx *cx, const struct decrypt_job *j, size_t 
         for (size_t b = 0; b < n; b++) {
             uint64_t y = c[b] - w->v[b];
             int64_t x = round_digit(y), *to = &sums[b * stats + stat];
-            *to = (shift ? *to : 0) + (x << shift);
+            *to = (shift ? *to : 0) + x * ((int64_t)1 << shift);
             if (j->noise)
                 j->noise[(first + b) * n_streams + s] =
                     (int64_t)((y << (64 - LAT_REPLY)) - ((uint64_t)x << LAT_SCALE)) >> (64 - LAT_REPLY);

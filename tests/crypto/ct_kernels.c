@@ -3,6 +3,7 @@
  * through. Valgrind 3.19 knows no AVX-512: that kernel has the same text around its products as the AVX2 one.
  */
 #include "crypto/curve_kernel.h"
+#include "crypto/lattice_ring.h"
 #include "crypto/mont.h"
 #include "base/arena.h"
 #include "base/cpu.h"
@@ -83,6 +84,36 @@ static void mont(struct ctx *cx, const struct mont_kernel *kernel, size_t n_word
     mont_flat_store(m, x[0], lo);
 }
 
+/* Everything that touches the guest's secret, its integers and noise, or the host's randomness. */
+static void lattice(struct ctx *cx, const struct lattice_kernel *kernel)
+{
+    struct room {
+        struct lattice_tables t;
+        struct lattice_hat x[LAT_RANK], y[LAT_RANK];
+        _Alignas(64) uint64_t a[LAT_DIM], out[LAT_DIM];
+        _Alignas(64) int8_t small[LAT_DIM];
+        _Alignas(64) uint16_t random[3 * LAT_DIM];
+        uint8_t wire[LAT_DIM * LAT_REPLY_BYTES];
+    } *r = NEW(cx, struct room, 1);
+    lattice_tables_init(&r->t, kernel);
+    must(cx, rand_bytes(cx, r->a, sizeof r->a));
+    must(cx, rand_bytes(cx, r->random, sizeof r->random));
+    secret(r->a, sizeof r->a);
+    secret(r->random, sizeof r->random);
+    kernel->ternary(r->random, LAT_DIM, r->small);
+    kernel->noise(r->random, LAT_DIM, r->out);
+    for (int primes = 2; primes <= LAT_PRIMES; primes++) {
+        for (size_t k = 0; k < LAT_RANK; k++) {
+            kernel->hat_word(&r->t, primes, r->a + k * LAT_N, &r->x[k]);
+            kernel->hat_small(&r->t, primes, r->small + k * LAT_N, &r->y[k]);
+        }
+        kernel->dot(&r->t, primes, r->x, r->y, r->out);
+        kernel->dot_low(&r->t, primes, r->x, r->y, r->a);
+    }
+    kernel->pack(r->out, LAT_DIM, r->wire);
+    kernel->unpack(r->wire, LAT_DIM, r->out);
+}
+
 int main(void)
 {
     struct ctx c = {.mem = arena_new(0)}, *cx = &c;
@@ -93,6 +124,7 @@ int main(void)
         curve(cx, curve_kernel_of(level));
         mont(cx, mont_kernel_of(level), 16);
         mont(cx, mont_kernel_of(level), 32);
+        lattice(cx, lattice_kernel_of(level));
     }
     arena_free(cx->mem);
     puts("ct_kernels: ran through");

@@ -10,8 +10,8 @@ sites_start() { # options of `norn site run` for both
     local g h
     g=$(sites_free_port) h=$(sites_free_port)
     "$norn" ca init "$dir/ca" --name bench >/dev/null
-    "$norn" site init "$dir/guest" --party 9999 --listen "127.0.0.1:$g" --peer "10000=127.0.0.1:$h" --ca "$dir/ca" >/dev/null
-    "$norn" site init "$dir/host" --party 10000 --listen "127.0.0.1:$h" --peer "9999=127.0.0.1:$g" --ca "$dir/ca" >/dev/null
+    "$norn" site init "$dir/guest" --party 9999 --listen "127.0.0.1:$g" --http "${HTTP_GUEST:-none}" --auth "${HTTP_AUTH:-on}" --peer "10000=127.0.0.1:$h" --ca "$dir/ca" >/dev/null
+    "$norn" site init "$dir/host" --party 10000 --listen "127.0.0.1:$h" --http "${HTTP_HOST:-none}" --auth "${HTTP_AUTH:-on}" --peer "9999=127.0.0.1:$g" --ca "$dir/ca" >/dev/null
     "$norn" site run "$dir/guest" "$@" >/dev/null
     "$norn" site run "$dir/host" "$@" >/dev/null
     for _ in $(seq 200); do

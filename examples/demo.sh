@@ -28,8 +28,8 @@ trap '[ $keep = 1 ] || stop' EXIT
 say "== A federation of two: a CA, and a site for each organisation"
 bank_port=$(port) clinic_port=$(port)
 run ca init "$dir/ca" --name demo
-run site init "$dir/bank" --party 9999 --listen "127.0.0.1:$bank_port" --peer "10000=127.0.0.1:$clinic_port" --ca "$dir/ca"
-run site init "$dir/clinic" --party 10000 --listen "127.0.0.1:$clinic_port" --peer "9999=127.0.0.1:$bank_port" --ca "$dir/ca"
+run site init "$dir/bank" --party 9999 --listen "127.0.0.1:$bank_port" --http 127.0.0.1:0 --peer "10000=127.0.0.1:$clinic_port" --ca "$dir/ca"
+run site init "$dir/clinic" --party 10000 --listen "127.0.0.1:$clinic_port" --http 127.0.0.1:0 --peer "9999=127.0.0.1:$bank_port" --ca "$dir/ca"
 run site run "$dir/bank"
 run site run "$dir/clinic"
 

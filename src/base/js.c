@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json_out.h"
 #include "base/num.h"
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -72,16 +73,50 @@ status js_read(struct ctx *cx, const char *path, json_t **out)
 
 /* --- printing --- */
 
-static status print(struct ctx *cx, struct buf *b, const json_t *j, int depth);
+static status print(struct ctx *cx, struct buf *b, const json_t *j, int depth, bool sorted);
 
-static status print_array(struct ctx *cx, struct buf *b, const json_t *j, int depth)
+static status print_array(struct ctx *cx, struct buf *b, const json_t *j, int depth, bool sorted)
 {
     buf_u8(b, '[');
     for (size_t i = 0; i < json_array_size(j); i++) {
         if (i) buf_u8(b, ',');
-        TRY(print(cx, b, json_array_get(j, i), depth));
+        TRY(print(cx, b, json_array_get(j, i), depth, sorted));
     }
     buf_u8(b, ']');
+    return OK;
+}
+
+struct member {
+    const char *key;
+    size_t n;
+    const json_t *value;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct member *)a)->key, ((const struct member *)b)->key);
+}
+
+static status print_sorted(struct ctx *cx, struct buf *b, const json_t *j, int depth)
+{
+    json_t *obj = (json_t *)(uintptr_t)j;
+    size_t n = 0;
+    struct arena_mark before = arena_mark(cx->mem);
+    struct member *m = NEW(cx, struct member, json_object_size(j) + 1);
+    if (!m) return FAIL(cx, NOMEM, "an object of %zu keys", json_object_size(j));
+    for (void *it = json_object_iter(obj); it; it = json_object_iter_next(obj, it))
+        m[n++] = (struct member){json_object_iter_key(it), json_object_iter_key_len(it),
+                                 json_object_iter_value(it)};
+    qsort(m, n, sizeof *m, by_key);
+    buf_u8(b, '{');
+    for (size_t i = 0; i < n; i++) {
+        if (i) buf_u8(b, ',');
+        json_out_string(b, m[i].key, m[i].n);
+        buf_u8(b, ':');
+        TRY(print(cx, b, m[i].value, depth, true));
+    }
+    buf_u8(b, '}');
+    arena_rewind(cx->mem, before);
     return OK;
 }
 
@@ -93,22 +128,22 @@ static status print_object(struct ctx *cx, struct buf *b, const json_t *j, int d
         if (it != first) buf_u8(b, ',');
         json_out_string(b, json_object_iter_key(it), json_object_iter_key_len(it));
         buf_u8(b, ':');
-        TRY(print(cx, b, json_object_iter_value(it), depth));
+        TRY(print(cx, b, json_object_iter_value(it), depth, false));
     }
     buf_u8(b, '}');
     return OK;
 }
 
-static status print(struct ctx *cx, struct buf *b, const json_t *j, int depth)
+static status print(struct ctx *cx, struct buf *b, const json_t *j, int depth, bool sorted)
 {
     char number[32];
     if (depth == DEPTH_OUT_MAX)
         return FAIL(cx, LIMIT, "JSON nested deeper than %d, or within itself", DEPTH_OUT_MAX);
     switch (json_typeof(j)) {
     case JSON_OBJECT:
-        return print_object(cx, b, j, depth + 1);
+        return sorted ? print_sorted(cx, b, j, depth + 1) : print_object(cx, b, j, depth + 1);
     case JSON_ARRAY:
-        return print_array(cx, b, j, depth + 1);
+        return print_array(cx, b, j, depth + 1, sorted);
     case JSON_STRING:
         json_out_string(b, json_string_value(j), json_string_length(j));
         break;
@@ -131,16 +166,26 @@ static status print(struct ctx *cx, struct buf *b, const json_t *j, int depth)
     return OK;
 }
 
-status js_text(struct ctx *cx, const json_t *j, const char **out)
+static status text_of(struct ctx *cx, const json_t *j, bool sorted, const char **out)
 {
     CLEANUP(buf_free) struct buf b = {0};
     struct bytes text;
     if (!j) return FAIL(cx, ARG, "no JSON value to print");
-    TRY(print(cx, &b, j, 0));
+    TRY(print(cx, &b, j, 0, sorted));
     TRY(buf_ok(cx, &b));
     TRY(buf_to_arena(cx, &b, &text));
     *out = (const char *)text.p;
     return OK;
+}
+
+status js_text(struct ctx *cx, const json_t *j, const char **out)
+{
+    return text_of(cx, j, false, out);
+}
+
+status js_text_sorted(struct ctx *cx, const json_t *j, const char **out)
+{
+    return text_of(cx, j, true, out);
 }
 
 /* --- members --- */

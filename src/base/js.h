@@ -10,6 +10,8 @@ status js_parse(struct ctx *cx, const char *what, const void *p, size_t n, json_
 status js_read(struct ctx *cx, const char *path, json_t **out); /* at most 64 MiB */
 /* Compact text in cx->mem, reals as num_format_f64 does. Keys in insertion order. */
 status js_text(struct ctx *cx, const json_t *j, const char **out);
+status js_text_sorted(struct ctx *cx, const json_t *j,
+                      const char **out); /* keys in byte order, as Flask gives them */
 /* "a.b.c" inside objects; NULL when absent: a question. */
 json_t *js_at(const json_t *j, const char *dotted);
 /* FORMAT naming the key when absent or of another type. */

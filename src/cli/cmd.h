@@ -12,6 +12,7 @@ int cmd_table(struct ctx *cx, int argc, char **argv);
 int cmd_job(struct ctx *cx, int argc, char **argv);
 int cmd_component(struct ctx *cx, int argc, char **argv);
 int cmd_model(struct ctx *cx, int argc, char **argv);
+int cmd_key(struct ctx *cx, int argc, char **argv);
 int cmd_predict(struct ctx *cx, int argc, char **argv);
 int cmd_generate(struct ctx *cx, int argc, char **argv);
 int cmd_doctor(struct ctx *cx, int argc, char **argv);

@@ -9,6 +9,8 @@
 #include "cli/sub.h"
 #include "flow/settings.h"
 #include "flow/site.h"
+#include "http/http.h"
+#include "http/keys.h"
 #include "net/pki.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +31,8 @@ struct init {
     const char *dir, *ca;
     struct settings_init set;
     const char *key, *csr, *crt, *ca_crt;
+    struct key api; /* the first: an admin's */
+    const char *token;
 };
 
 static status parse_party(struct ctx *cx, const char *text, uint32_t *out)
@@ -51,6 +55,7 @@ static status make_site(struct ctx *cx, struct init *in)
 {
     static const char *const folders[] = {"keys", "store", "models", "jobs", "logs", "run"};
     const char *conf = arena_printf(cx->mem, "%s/norn.conf", in->dir), *text;
+    struct keys *keys;
     if (file_exists(conf)) return FAIL(cx, EXISTS, "%s is a site already", in->dir);
     TRY(settings_text(cx, &in->set, &text));
     if (in->ca && !file_exists(arena_printf(cx->mem, "%s/ca.crt", in->ca)))
@@ -66,6 +71,8 @@ static status make_site(struct ctx *cx, struct init *in)
         TRY(pki_ca_sign(cx, in->ca, in->csr, in->set.party, CERT_DAYS, in->crt));
         TRY(copy_file(cx, arena_printf(cx->mem, "%s/ca.crt", in->ca), in->ca_crt, 0644));
     }
+    TRY(keys_open(cx, in->dir, &keys));
+    TRY(keys_add(cx, keys, "made with the site", KEY_ADMIN, &in->api, &in->token));
     return file_write(cx, conf, text, strlen(text), 0600);
 }
 
@@ -81,6 +88,10 @@ static int site_init(struct ctx *cx, int argc, char **argv)
         {"--name", ARG_TEXT, &in.set.name, "TEXT", "what people call this site", false},
         {"--listen", ARG_TEXT, &in.set.listen, "HOST:PORT",
          "where other sites reach it (0.0.0.0:9370); none: it only dials", false},
+        {"--http", ARG_TEXT, &in.set.http_listen, "HOST:PORT",
+         "where the HTTP API is (127.0.0.1:9380); none: no API", false},
+        {"--auth", ARG_TEXT, &in.set.http_auth, "on|off",
+         "off: the API asks for no key; only where nobody else reaches its port (on)", false},
         {"--peer", ARG_LIST, &peers, "ID=HOST:PORT", "another site; ID alone: it dials us", false},
         {"--ca", ARG_TEXT, &in.ca, "DIR", "sign at once with the `norn ca` folder on this machine", false},
         {"--json", ARG_FLAG, &json, NULL, "answer as JSON", false},
@@ -99,11 +110,15 @@ static int site_init(struct ctx *cx, int argc, char **argv)
     if (parse_party(cx, party, &in.set.party).code || make_site(cx, &in).code) return cmd_fail(cx, json);
     if (json) {
         CLEANUP(json_decrefp)
-        json_t *j = json_pack("{s:s,s:I,s:b,s:s}", "dir", in.dir, "party", (json_int_t)in.set.party, "signed",
-                              in.ca != NULL, "request", in.csr);
+        json_t *j = json_pack("{s:s,s:I,s:b,s:s,s:{s:s,s:s,s:s}}", "dir", in.dir, "party",
+                              (json_int_t)in.set.party, "signed", in.ca != NULL, "request", in.csr, "key",
+                              "app_key", in.api.id, "secret_key", in.api.secret, "token", in.token);
         return cmd_print_json(cx, j);
     }
     printf("site %u made in %s\n", in.set.party, in.dir);
+    printf("its API's first key, an admin's, shown this once (more: norn key add --site %s NAME):\n"
+           "  app key     %s\n  secret key  %s\n  token       %s\n",
+           in.dir, in.api.id, in.api.secret, in.token);
     if (in.ca)
         printf("start it: norn site run %s\n", in.dir);
     else
@@ -120,14 +135,14 @@ struct ready {
     const struct settings *set;
 };
 
-static void on_ready(void *arg, uint16_t port)
+static void on_ready(void *arg, uint16_t port, uint16_t http_port)
 {
     const struct ready *r = arg;
     if (r->fd < 0) {
-        fprintf(stderr, "site %u runs, port %u\n", r->set->party, port);
+        fprintf(stderr, "site %u runs, port %u, HTTP port %u\n", r->set->party, port, http_port);
         return;
     }
-    dprintf(r->fd, "0 %u\n", port);
+    dprintf(r->fd, "0 %u %u\n", port, http_port);
     close(r->fd);
 }
 
@@ -139,7 +154,7 @@ static status run_here(struct ctx *cx, const char *dir, const struct settings *s
     snprintf(party, sizeof party, "%u", set->party);
     if (!log || !log_bind(log, "site", party)) return FAIL(cx, NOMEM, "a log");
     cx->log = log;
-    status st = site_run(cx, dir, set, on_ready, r);
+    status st = site_run(cx, dir, set, &http_part, on_ready, r);
     if (st.code) log_error(cx, "site ends", KV("error", cx->err.msg));
     cx->log = NULL;
     return st;
@@ -170,7 +185,7 @@ static _Noreturn void daemon_process(struct ctx *cx, const char *dir, const stru
 }
 
 /* What the daemon said: its port, or why not. */
-static status wait_ready(struct ctx *cx, int fd, int *port)
+static status wait_ready(struct ctx *cx, int fd, int *port, int *http_port)
 {
     char text[600];
     size_t n = 0;
@@ -183,13 +198,16 @@ static status wait_ready(struct ctx *cx, int fd, int *port)
     if (!space || !nl) return FAIL(cx, INTERNAL, "the site died at its start: see its log");
     *nl = 0;
     if (text[0] == '0') {
-        *port = (int)strtol(space + 1, NULL, 10);
+        char *end;
+        *port = (int)strtol(space + 1, &end, 10);
+        *http_port = (int)strtol(end, NULL, 10);
         return OK;
     }
     return err_set(cx, (enum err_code)strtol(text, NULL, 10), __FILE__, __LINE__, "%s", space + 1);
 }
 
-static status run_behind(struct ctx *cx, const char *dir, const struct settings *set, int *port, int *pid)
+static status run_behind(struct ctx *cx, const char *dir, const struct settings *set, int *port,
+                         int *http_port, int *pid)
 {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC)) return FAIL(cx, IO, "pipe: %m");
@@ -200,7 +218,7 @@ static status run_behind(struct ctx *cx, const char *dir, const struct settings 
         daemon_process(cx, dir, set, fds[1]);
     }
     close(fds[1]);
-    status st = *pid < 0 ? FAIL(cx, IO, "fork: %m") : wait_ready(cx, fds[0], port);
+    status st = *pid < 0 ? FAIL(cx, IO, "fork: %m") : wait_ready(cx, fds[0], port, http_port);
     close(fds[0]);
     return st;
 }
@@ -212,7 +230,7 @@ static int site_run_cmd(struct ctx *cx, int argc, char **argv)
     struct settings set;
     size_t n;
     bool json = false, foreground = false, help;
-    int port = 0, pid = 0;
+    int port = 0, http_port = 0, pid = 0;
     const struct arg args[] = {
         {"--foreground", ARG_FLAG, &foreground, NULL, "stay, and log to stderr (for systemd and containers)",
          false},
@@ -236,13 +254,15 @@ static int site_run_cmd(struct ctx *cx, int argc, char **argv)
         struct ready r = {-1, &set};
         return run_here(cx, dir, &set, 2, &r).code ? cmd_fail(cx, json) : 0;
     }
-    if (run_behind(cx, dir, &set, &port, &pid).code) return cmd_fail(cx, json);
+    if (run_behind(cx, dir, &set, &port, &http_port, &pid).code) return cmd_fail(cx, json);
     if (json) {
         CLEANUP(json_decrefp)
-        json_t *j = json_pack("{s:I,s:i,s:i}", "party", (json_int_t)set.party, "pid", pid, "port", port);
+        json_t *j = json_pack("{s:I,s:i,s:i,s:i}", "party", (json_int_t)set.party, "pid", pid, "port", port,
+                              "http_port", http_port);
         return cmd_print_json(cx, j);
     }
     printf("site %u runs: process %d, port %d, log %s/logs/site.log\n", set.party, pid, port, rest[0]);
+    if (http_port) printf("HTTP API: http://%s:%d/v1/\n", set.http_host, http_port);
     return 0;
 }
 

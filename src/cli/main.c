@@ -17,6 +17,7 @@ static const struct command {
     {"job", cmd_job, "jobs: submit, list, show, stop, rerun, why, logs, metrics, summary, output"},
     {"component", cmd_component, "components and their parameters: list, show"},
     {"model", cmd_model, "models: list, show, deploy, export, import"},
+    {"key", cmd_key, "who may use the site's API: add, list, revoke"},
     {"predict", cmd_predict, "new rows through a trained model"},
     {"generate", cmd_generate, "data of any size with a known structure"},
     {"doctor", cmd_doctor, "what is wrong with this site, and what helps"},
@@ -32,8 +33,8 @@ static void usage(FILE *to)
     fputs(
         "\nEvery command teaches itself: norn COMMAND --help. Two sites on one machine:\n"
         "  norn ca init ca --name demo\n"
-        "  norn site init bank   --party 9999  --listen 127.0.0.1:9371 --peer 10000=127.0.0.1:9372 --ca ca\n"
-        "  norn site init clinic --party 10000 --listen 127.0.0.1:9372 --peer 9999=127.0.0.1:9371  --ca ca\n"
+        "  norn site init bank   --party 9999  --listen 127.0.0.1:9371 --http 127.0.0.1:9380 --peer 10000=127.0.0.1:9372 --ca ca\n"
+        "  norn site init clinic --party 10000 --listen 127.0.0.1:9372 --http 127.0.0.1:9381 --peer 9999=127.0.0.1:9371  --ca ca\n"
         "  norn site run bank && norn site run clinic\n",
         to);
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { S_PARTY, S_TEXT, S_LISTEN, S_FILE, S_LEVEL, S_COUNT, S_BYTES, S_MS };
+enum kind { S_PARTY, S_TEXT, S_LISTEN, S_HTTP, S_SWITCH, S_FILE, S_LEVEL, S_COUNT, S_BYTES, S_MS };
 struct setting {
     const char *key;
     enum kind kind;
@@ -24,6 +24,11 @@ static const struct setting table[] = {
     {"name", S_TEXT, AT(name), "", 0, 0, "What people call this site."},
     {"listen", S_LISTEN, AT(listen_host), "0.0.0.0:9370", 0, 0,
      "Where other sites reach this one, host:port; 'none' when this site only dials."},
+    {"http_listen", S_HTTP, AT(http_host), "127.0.0.1:9380", 0, 0,
+     "Where FATE's clients, scripts and the board reach the HTTP API, host:port; 'none' for no API."},
+    {"http_auth", S_SWITCH, AT(http_auth), "on", 0, 0,
+     "Requests to the API need a signature or a token (norn key); 'off' lets everyone in who reaches the "
+     "port."},
     {"key", S_FILE, AT(key_file), "keys/site.key", 0, 0, "Private key of this site."},
     {"cert", S_FILE, AT(cert_file), "keys/site.crt", 0, 0, "Its certificate, signed by the federation's CA."},
     {"ca", S_FILE, AT(ca_file), "keys/ca.crt", 0, 0, "Certificate of the federation's CA."},
@@ -124,6 +129,16 @@ static status set_value(struct ctx *cx, struct settings *s, const struct setting
         s->listen_host = NULL, s->listen_port = 0;
         if (strcmp(v, "none") != 0 && !parse_address(cx, v, &s->listen_host, &s->listen_port))
             return FAIL(cx, ARG, "\"%.100s\", want host:port or none", v);
+        return OK;
+    case S_HTTP:
+        s->http_host = NULL, s->http_port = 0;
+        if (strcmp(v, "none") != 0 && !parse_address(cx, v, &s->http_host, &s->http_port))
+            return FAIL(cx, ARG, "\"%.100s\", want host:port or none", v);
+        return OK;
+    case S_SWITCH:
+        *(bool *)field(s, t) = strcmp(v, "on") == 0;
+        if (strcmp(v, "on") != 0 && strcmp(v, "off") != 0)
+            return FAIL(cx, ARG, "\"%.60s\", want on or off", v);
         return OK;
     case S_LEVEL:
         for (size_t i = 0; i < LEN(levels); i++)
@@ -303,6 +318,8 @@ static const char *given_value(struct ctx *cx, const struct settings_init *in, c
 {
     if (t->kind == S_PARTY) return arena_printf(cx->mem, "%u", in->party);
     if (strcmp(t->key, "name") == 0) return in->name;
+    if (strcmp(t->key, "http_listen") == 0) return in->http_listen;
+    if (strcmp(t->key, "http_auth") == 0) return in->http_auth;
     return strcmp(t->key, "listen") == 0 ? in->listen : NULL;
 }
 
@@ -347,6 +364,10 @@ static const char *show_value(struct ctx *cx, struct settings *s, const struct s
         return *(const char **)field(s, t);
     case S_LISTEN:
         return s->listen_host ? arena_printf(cx->mem, "%s:%u", s->listen_host, s->listen_port) : "none";
+    case S_HTTP:
+        return s->http_host ? arena_printf(cx->mem, "%s:%u", s->http_host, s->http_port) : "none";
+    case S_SWITCH:
+        return *(bool *)field(s, t) ? "on" : "off";
     case S_LEVEL:
         return levels[*(enum log_level *)field(s, t)];
     case S_COUNT:

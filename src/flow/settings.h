@@ -14,6 +14,9 @@ struct settings {
     const char *name;
     const char *listen_host; /* NULL: accept nobody */
     uint16_t listen_port;
+    const char *http_host; /* of the HTTP API; NULL: none */
+    uint16_t http_port;
+    bool http_auth;
     struct peer_config peers[SETTINGS_PEERS_MAX];
     size_t n_peers;
     const char *key_file, *cert_file, *ca_file; /* absolute, or under the folder */
@@ -39,8 +42,8 @@ status settings_parse(struct ctx *cx, const char *what, const char *text, size_t
 /* The commented file of a new site: every setting with its default, and those given. */
 struct settings_init {
     uint32_t party;
-    const char *name, *listen; /* NULL: defaults */
-    const char *const *peers;  /* "10000=host:port" or "10000" (dials us) */
+    const char *name, *listen, *http_listen, *http_auth; /* NULL: defaults */
+    const char *const *peers;                            /* "10000=host:port" or "10000" (dials us) */
     size_t n_peers;
 };
 status settings_text(struct ctx *cx, const struct settings_init *in, const char **out);

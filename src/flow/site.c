@@ -232,9 +232,10 @@ static void close_parts(struct site *s)
     jobs_free(s);
 }
 
-status site_run(struct ctx *cx, const char *dir, const struct settings *set,
-                void (*ready)(void *arg, uint16_t port), void *arg)
+status site_run(struct ctx *cx, const char *dir, const struct settings *set, const struct site_part *http,
+                void (*ready)(void *arg, uint16_t port, uint16_t http_port), void *arg)
 {
+    void *api = NULL;
     CLEANUP(fd_closep) int lock = -1;
     CLEANUP(fd_closep) int sig = -1;
     CLEANUP(loop_freep) struct loop *loop = NULL;
@@ -245,13 +246,15 @@ status site_run(struct ctx *cx, const char *dir, const struct settings *set,
     *s = (struct site){.cx = cx, .dir = dir, .set = set, .loop = loop, .started_ms = wall_ms()};
     status st = watch_signals(cx, s, &sig);
     if (!st.code) st = open_parts(cx, s);
+    if (!st.code && http && set->http_host) st = http->start(cx, s, &api);
     if (!st.code) {
         log_info(cx, "site runs", KV("party", set->party), KV("port", (unsigned)node_port(s->node)),
                  KV("version", NORN_VERSION));
-        ready(arg, node_port(s->node));
+        ready(arg, node_port(s->node), api ? http->port(api) : 0);
         st = loop_run(cx, loop);
     }
     struct err why = cx->err;
+    if (api) http->stop(api);
     close_parts(s);
     cx->err = why;
     if (!st.code) log_info(cx, "site stopped");

@@ -83,8 +83,8 @@ task_pid() { "$bin" job show --site "$dir/$1" "$2" --json | tr '{' '\n' | grep '
 write_jobs
 gport=$(port) hport=$(port)
 check "a CA" "$norn" ca init "$dir/ca" --name test
-check "a guest's site" "$norn" site init "$dir/guest" --party 9999 --listen 127.0.0.1:"$gport" --peer 10000=127.0.0.1:"$hport" --ca "$dir/ca"
-check "a host's site" "$norn" site init "$dir/host" --party 10000 --listen 127.0.0.1:"$hport" --peer 9999=127.0.0.1:"$gport" --ca "$dir/ca"
+check "a guest's site" "$norn" site init "$dir/guest" --party 9999 --listen 127.0.0.1:"$gport" --http 127.0.0.1:0 --peer 10000=127.0.0.1:"$hport" --ca "$dir/ca"
+check "a host's site" "$norn" site init "$dir/host" --party 10000 --listen 127.0.0.1:"$hport" --http 127.0.0.1:0 --peer 9999=127.0.0.1:"$gport" --ca "$dir/ca"
 refuses "no second site in a folder" 8 "is a site already" "$norn" site init "$dir/guest" --party 9999
 refuses "status of a site that does not run" 13 "no site runs" "$norn" site status "$dir/guest"
 refuses "a setting nobody knows" 2 "did you mean heartbeat?" "$norn" site run "$dir/guest" --set heartbaet=2s
@@ -241,7 +241,7 @@ refuses "doctor names the hop" 13 "peer 10000" "$bin" doctor --site "$dir/guest"
 
 # ---- keys and ports ----
 check "another CA" "$norn" ca init "$dir/other_ca" --name other
-check "a stranger's site" "$norn" site init "$dir/stranger" --party 10000 --listen 127.0.0.1:"$hport" --peer 9999=127.0.0.1:"$gport" --ca "$dir/other_ca"
+check "a stranger's site" "$norn" site init "$dir/stranger" --party 10000 --listen 127.0.0.1:"$hport" --http 127.0.0.1:0 --peer 9999=127.0.0.1:"$gport" --ca "$dir/other_ca"
 check "it starts" start stranger
 sleep 1
 "$bin" site status "$dir/guest" >"$dir/out" 2>&1; grep -q 'DOWN' "$dir/out"; say $? "no link to a certificate of another CA"
@@ -254,7 +254,7 @@ refuses "a certificate of another party" 5 "10000" start stranger --set party=10
 
 # ---- three parties ----
 tport=$(port)
-check "a second host" "$norn" site init "$dir/third" --party 10001 --listen 127.0.0.1:"$tport" --peer 9999 --ca "$dir/ca"
+check "a second host" "$norn" site init "$dir/third" --party 10001 --listen 127.0.0.1:"$tport" --http 127.0.0.1:0 --peer 9999 --ca "$dir/ca"
 check "the guest learns of it" "$norn" site add-peer "$dir/guest" 10001=127.0.0.1:"$tport"
 check "the guest stops for that" "$bin" site stop "$dir/guest"
 check "and starts" start guest

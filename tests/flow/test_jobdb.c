@@ -139,8 +139,8 @@ static void transactions(struct ctx *cx)
     CHECK_OK(cx, dir_remove(cx, dir));
 }
 
-/* Writes pairs (job, task) in transactions until killed. */
-static void writer(const char *file)
+/* Writes pairs (job, task) in transactions until killed; says on fd that the first is in. */
+static void writer(const char *file, int fd)
 {
     struct ctx cx = {.mem = arena_new(0)};
     struct jobdb *db;
@@ -153,6 +153,7 @@ static void writer(const char *file)
         if (jobdb_begin(&cx, db).code || jobdb_add_job(&cx, db, &j).code ||
             jobdb_put_task(&cx, db, &t).code || jobdb_commit(&cx, db).code)
             _exit(1);
+        if (i == 0 && write(fd, "1", 1) != 1) _exit(1);
     }
 }
 
@@ -165,9 +166,15 @@ static void killed_writer(struct ctx *cx)
         struct task_row *tasks;
         size_t n, k;
         const char *at = arena_printf(cx->mem, "%s.%d", file, round);
+        int first[2];
+        char one;
+        CHECK(pipe(first) == 0);
         pid_t pid = fork();
-        if (pid == 0) writer(at);
-        usleep(30000 + (useconds_t)round * 7000);
+        if (pid == 0) writer(at, first[1]);
+        close(first[1]);
+        CHECK(read(first[0], &one, 1) == 1);
+        close(first[0]);
+        usleep(3000 + (useconds_t)round * 7000);
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         CHECK_OK(cx, jobdb_open(cx, at, false, &db));

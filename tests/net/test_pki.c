@@ -36,7 +36,7 @@ static void life(struct ctx *cx)
     CHECK(strstr((const char *)text.p, info.fingerprint) && strstr((const char *)text.p, "9999"));
     CHECK_ERR(pki_cert_info(cx, world_file(&w, "ca/ca.crt"), &info), AUTH); /* no party */
     CHECK_ERR(pki_cert_info(cx, csr, &info), FORMAT);
-    CHECK_ERR(pki_cert_info(cx, world_file(&w, "absent"), &info), IO);
+    CHECK_ERR(pki_cert_info(cx, world_file(&w, "absent"), &info), NOTFOUND);
     CHECK_ERR(pki_ca_sign(cx, ca, crt, 9999, 30, crt), FORMAT);
     CHECK_ERR(pki_site_request(cx, 0, world_file(&w, "k0"), csr), ARG);
     world_free(&w);

@@ -40,8 +40,11 @@ status conn_new(struct ctx *cx, struct node *n, int fd, bool dialled, struct lin
     c->rate_ms = c->opened_ms;
     if (dialled) c->epoll = EPOLLOUT;
     c->deadline = loop_after(n->loop, n->config.dial_ms, handshake_late, c);
-    status st =
-        c->deadline ? loop_add(cx, n->loop, fd, c->epoll, on_socket, c) : FAIL(cx, NOMEM, "connection");
+    status st = OK;
+    if (!c->deadline)
+        st = FAIL(cx, NOMEM, "connection");
+    else if (fd >= 0)
+        st = loop_add(cx, n->loop, fd, c->epoll, on_socket, c);
     if (st.code) {
         loop_cancel(n->loop, c->deadline);
         slab_put(&n->conn_slab, c);
@@ -57,23 +60,29 @@ static void set_piece(struct conn *c, size_t piece)
 {
     c->piece = piece;
     tls_set_out_limit(c->tls, piece < FRAME_PIECE ? piece : TLS_OUT_BYTES);
-    dial_tune_unsent(c->fd, piece < FRAME_PIECE ? (int)piece : DIAL_UNSENT_BYTES);
+    if (c->circuit)
+        circuit_set_unsent(c, piece < FRAME_PIECE ? piece : TLS_OUT_BYTES);
+    else if (c->fd >= 0)
+        dial_tune_unsent(c->fd, piece < FRAME_PIECE ? (int)piece : DIAL_UNSENT_BYTES);
 }
 
+/* Those of our settings; and through the default route's exchange whom it says it brings. */
 static bool allow_party(void *arg, uint32_t party)
 {
-    struct node *n = arg;
-    for (size_t i = 0; i < n->n_links; i++)
-        if (n->links[i].peer.party == party) return true;
-    return false;
+    struct conn *c = arg;
+    struct node *n = c->n;
+    if (c->announced && c->announced != party) return false;
+    if (party != n->config.party && node_find_link(n, party)) return true;
+    return c->announced && n->config.default_via && n->n_links < n->links_max;
 }
 
 status conn_start_tls(struct ctx *cx, struct conn *c)
 {
-    struct tls_peer who = {.allow = allow_party, .arg = c->n};
+    struct tls_peer who = {.allow = allow_party, .arg = c};
+    struct tls_wire wire = circuit_wire(c);
     if (c->dialled) who.expect = c->link->peer.party;
     c->state = CONN_TLS;
-    TRY(tls_new(cx, node_tls(c->n), c->fd, &who, &c->tls));
+    TRY(tls_new(cx, node_tls(c->n), c->fd, c->circuit ? &wire : NULL, &who, &c->tls));
     set_piece(c, FIRST_PIECE);
     return OK;
 }
@@ -95,14 +104,17 @@ void conn_close(struct conn *c, const struct err *why)
     assert(n);
     if (c->state == CONN_DEAD) return;
     struct err kept = why ? *why : (struct err){0}; /* it may lie in n->cx */
-    if (c->tls && !why) tls_goodbye(c->tls);
+    if (c->tls) tls_goodbye(c->tls, !why);
     conn_count_wire(c);
     c->state = CONN_DEAD;
     loop_cancel(n->loop, c->deadline);
     loop_cancel(n->loop, c->again);
     c->deadline = c->again = NULL;
-    loop_del(n->loop, c->fd);
-    close(c->fd);
+    circuit_hang_up(c);
+    if (c->fd >= 0) {
+        loop_del(n->loop, c->fd);
+        close(c->fd);
+    }
     for (struct conn **p = &n->conns; *p; p = &(*p)->next) {
         if (*p != c) continue;
         *p = c->next;
@@ -132,6 +144,10 @@ void conn_free_dead(struct node *n)
 static void watch(struct conn *c, uint32_t events)
 {
     if (c->epoll == events || c->state == CONN_DEAD) return;
+    if (c->fd < 0) {
+        c->epoll = events;
+        return;
+    }
     struct ctx *cx = &c->n->cx;
     status st = loop_mod(cx, c->n->loop, c->fd, events);
     if (st.code) {
@@ -151,6 +167,11 @@ static void run_again(struct loop *loop, void *arg)
 static void turn_over(struct conn *c)
 {
     if (!c->again) c->again = loop_after(c->n->loop, 0, run_again, c);
+}
+
+void conn_wake(struct conn *c, uint32_t events)
+{
+    if (c->epoll & events) turn_over(c);
 }
 
 static void rewatch(struct conn *c)
@@ -176,6 +197,14 @@ static void take_control(struct conn *c, size_t room)
     c->ctl_sent = 0;
 }
 
+/* A data frame of a stream, or a piece of a circuit, by turns. */
+static bool next_bulk(struct conn *c)
+{
+    c->carry_turn = !c->carry_turn;
+    if (c->carry_turn) return circuit_next(c) || stream_out_next(c);
+    return stream_out_next(c) || circuit_next(c);
+}
+
 /* Fills c->record with what goes next: the rest of a data frame, control frames, a new data frame. */
 static void fill_record(struct conn *c)
 {
@@ -191,7 +220,7 @@ static void fill_record(struct conn *c)
             if (!c->tx_left) stream_out_piece_done(c);
         } else if (c->ctl_sent < c->ctl.n) {
             take_control(c, room);
-        } else if (c->state != CONN_UP || room < FRAME_DATA_HEAD_MAX || !stream_out_next(c)) {
+        } else if (c->state != CONN_UP || room < FRAME_DATA_HEAD_MAX || !next_bulk(c)) {
             return;
         }
     }
@@ -282,7 +311,7 @@ static status take_frame(struct ctx *cx, struct conn *c, bool *more)
     size_t n = c->rx.n - c->rx_used, head;
     *more = false;
     if (n < FRAME_HEAD) return OK;
-    TRY(frame_parse_head(cx, p, c->state > CONN_HELLO ? WIRE_MAX : 0, &h));
+    TRY(frame_parse_head(cx, p, c->version, &h));
     if (h.type == FRAME_DATA && c->state == CONN_UP) {
         struct data_head d;
         TRY(frame_parse_data(cx, (struct bytes){p + FRAME_HEAD, n - FRAME_HEAD}, h.length, &d, &head));
@@ -356,7 +385,7 @@ static status connected(struct ctx *cx, struct conn *c)
 {
     int error = 0;
     socklen_t n = sizeof error;
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
+    if (c->fd >= 0 && getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0)
         return FAIL(cx, IO, "connect to %s: %m", c->address);
     errno = error;
     if (error) return FAIL(cx, IO, "connect to %s: %m", c->address);
@@ -374,12 +403,21 @@ static status progress(struct ctx *cx, struct conn *c, uint32_t events)
         c->heard_ms = clock_ms();
         if (!done) return OK;
         c->state = CONN_HELLO;
-        link_hello(c);
-        if (c->state == CONN_DEAD) return OK;
+        TRY(link_hello(cx, c));
     }
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) TRY(read_turn(cx, c));
     if (c->state == CONN_DEAD) return OK;
     return pump(cx, c);
+}
+
+/* In a tunnel: the exchange's own reason for the end, else the error with the way it has come. */
+static void name_the_way(struct ctx *cx, struct conn *c)
+{
+    if (c->fd >= 0) return;
+    if (cx->err.code == ERR_IO && circuit_why(c))
+        cx->err = *circuit_why(c);
+    else
+        err_prefix(cx, "%s", c->address);
 }
 
 static void on_socket(struct loop *loop, int fd, uint32_t events, void *arg)
@@ -391,6 +429,7 @@ static void on_socket(struct loop *loop, int fd, uint32_t events, void *arg)
     struct arena_mark mark = arena_mark(cx->mem);
     status st = progress(cx, c, events);
     if (c->state != CONN_DEAD && st.code) {
+        name_the_way(cx, c);
         conn_close(c, &cx->err);
     } else if (c->state != CONN_DEAD) {
         rewatch(c);

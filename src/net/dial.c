@@ -184,6 +184,10 @@ void dial_start(struct link *l)
 {
     struct ctx *cx = &l->n->cx;
     char port[8];
+    if (l->peer.via) {
+        circuit_dial(l);
+        return;
+    }
     snprintf(port, sizeof port, "%u", l->peer.port);
     struct addrinfo want = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
     CLEANUP(infos_freep) struct addrinfo *a = NULL;

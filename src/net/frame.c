@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The version in which the layouts below came up. A later version that changes one writes it by the agreed version. */
+enum { WIRE_LAYOUT = 1 };
 static const uint8_t magic[4] = {'N', 'O', 'R', 'N'};
 
 /* --- reading --- */
@@ -17,7 +19,7 @@ status frame_parse_head(struct ctx *cx, const uint8_t p[FRAME_HEAD], uint8_t ver
     TRY(reader_u16(cx, &r, &zero));
     TRY(reader_u32(cx, &r, &h.stream));
     TRY(reader_u32(cx, &r, &h.length));
-    if (version && h.version != version)
+    if (version && (h.version > version || h.version < WIRE_MIN))
         return FAIL(cx, PROTO, "frame of wire version %u, agreed was %u", h.version, version);
     if (type < FRAME_HELLO || type > FRAME_LAST || zero)
         return FAIL(cx, PROTO, "frame of unknown type %u", type);
@@ -224,6 +226,24 @@ status frame_parse_fail(struct ctx *cx, struct bytes body, struct err *out)
     return OK;
 }
 
+status frame_parse_tunnel(struct ctx *cx, struct bytes body, struct tunnel_head *out)
+{
+    struct reader r = reader_of(body.p, body.n);
+    struct tunnel_head t = {0};
+    TRY(reader_u32(cx, &r, &t.from));
+    TRY(reader_u32(cx, &r, &t.to));
+    TRY(reader_u8(cx, &r, &t.n_path));
+    if (t.n_path > TUNNEL_PATH_MAX)
+        return FAIL(cx, LIMIT, "tunnel over %u sites, at most %d", t.n_path, TUNNEL_PATH_MAX);
+    for (size_t i = 0; i < t.n_path; i++)
+        TRY(reader_u32(cx, &r, &t.path[i]));
+    TRY(reader_end(cx, &r));
+    if (!t.from || !t.to || t.from == t.to)
+        return FAIL(cx, FORMAT, "tunnel from party %u to party %u", t.from, t.to);
+    *out = t;
+    return OK;
+}
+
 status frame_parse_call(struct ctx *cx, struct bytes body, struct call_head *out)
 {
     struct reader r = reader_of(body.p, body.n);
@@ -254,7 +274,7 @@ status frame_parse_answer(struct ctx *cx, struct bytes body, struct answer_head 
 
 static void put_head(struct buf *b, enum frame_type type, uint32_t stream)
 {
-    buf_u8(b, type == FRAME_HELLO ? WIRE_MIN : WIRE_MAX);
+    buf_u8(b, WIRE_LAYOUT);
     buf_u8(b, (uint8_t)type);
     buf_u16(b, 0);
     buf_u32(b, stream);
@@ -371,7 +391,7 @@ size_t frame_put_data(uint8_t out[FRAME_DATA_HEAD_MAX], uint32_t stream, const s
 {
     size_t n_tag = strlen(d->tag);
     uint8_t *p = out;
-    p = put_le(p, WIRE_MAX, 1);
+    p = put_le(p, WIRE_LAYOUT, 1);
     p = put_le(p, FRAME_DATA, 1);
     p = put_le(p, 0, 2);
     p = put_le(p, stream, 4);
@@ -434,4 +454,25 @@ void frame_put_status(struct buf *b, uint32_t stream, const void *p, size_t n)
     put_head(b, FRAME_STATUS, stream);
     buf_put(b, p, n);
     end_frame(b, start);
+}
+
+void frame_put_tunnel(struct buf *b, uint32_t number, const struct tunnel_head *t)
+{
+    size_t start = b->n;
+    put_head(b, FRAME_TUNNEL, number);
+    buf_u32(b, t->from);
+    buf_u32(b, t->to);
+    buf_u8(b, t->n_path);
+    for (size_t i = 0; i < t->n_path; i++)
+        buf_u32(b, t->path[i]);
+    end_frame(b, start);
+}
+
+void frame_put_carry(uint8_t out[FRAME_HEAD], uint32_t number, uint32_t n)
+{
+    uint8_t *p = put_le(out, WIRE_LAYOUT, 1);
+    p = put_le(p, FRAME_CARRY, 1);
+    p = put_le(p, 0, 2);
+    p = put_le(p, number, 4);
+    put_le(p, n, 4);
 }

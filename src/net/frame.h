@@ -16,8 +16,12 @@ enum {
     WIRE_MAX = 1, /* the versions this build speaks */
     METHOD_MAX = 64,
     STATUS_MAX = 512,
+    TUNNEL_PATH_MAX = 8, /* sites that forward one tunnel */
 };
-#define MESSAGE_MAX (UINT64_C(1) << 32)
+/* What a site can do beyond its wire version, one bit each, in HELLO: neither end uses what the other lacks. */
+#define FEATURE_TUNNEL (UINT64_C(1) << 0) /* frames TUNNEL to TUNNEL_END */
+#define FEATURES_ALL   FEATURE_TUNNEL
+#define MESSAGE_MAX    (UINT64_C(1) << 32)
 
 enum frame_type {
     FRAME_HELLO = 1, /* both ends, first */
@@ -35,7 +39,11 @@ enum frame_type {
     FRAME_ANSWER,
     FRAME_STATUS, /* what the sending task is doing */
     FRAME_CLOSE,  /* sender: nothing follows under this number */
-    FRAME_LAST = FRAME_CLOSE,
+    FRAME_TUNNEL, /* a connection to a third party shall go through here, under this number */
+    FRAME_CARRY,  /* bytes of it */
+    FRAME_CARRY_CREDIT,
+    FRAME_TUNNEL_END,
+    FRAME_LAST = FRAME_TUNNEL_END,
 };
 
 struct frame_head {
@@ -74,6 +82,11 @@ struct data_head {
     uint64_t total, offset;
     uint32_t bytes; /* in this frame */
 };
+struct tunnel_head {
+    uint32_t from, to;
+    uint8_t n_path;
+    uint32_t path[TUNNEL_PATH_MAX]; /* who has forwarded it so far */
+};
 struct call_head {
     uint64_t id, first; /* calls below first need no answer any more */
     uint32_t deadline_ms;
@@ -86,7 +99,8 @@ struct answer_head {
     struct bytes body;
 };
 
-/* version 0: any (before the hellos). LIMIT: too long; PROTO: unknown version or type. */
+/* version: the one agreed, 0 before the hellos: any. A frame bears the version that its layout is from, so older ones
+ * than agreed are fine. LIMIT: too long; PROTO: unknown version or type. */
 status frame_parse_head(struct ctx *cx, const uint8_t p[FRAME_HEAD], uint8_t version, struct frame_head *out);
 /* PROTO "version..." when no version is common; the rest of out is not set then, but its version range is. */
 status frame_parse_hello(struct ctx *cx, struct bytes body, struct hello *out);
@@ -99,7 +113,8 @@ status frame_parse_opened(struct ctx *cx, struct bytes body, struct opened *out)
 status frame_parse_data(struct ctx *cx, struct bytes have, uint32_t length, struct data_head *out,
                         size_t *head_bytes);
 status frame_parse_ack(struct ctx *cx, struct bytes body, char tag[TAG_MAX + 1], uint32_t *seq);
-status frame_parse_fail(struct ctx *cx, struct bytes body, struct err *out); /* REFUSE, ABORT */
+status frame_parse_fail(struct ctx *cx, struct bytes body, struct err *out); /* REFUSE, ABORT, TUNNEL_END */
+status frame_parse_tunnel(struct ctx *cx, struct bytes body, struct tunnel_head *out);
 status frame_parse_call(struct ctx *cx, struct bytes body, struct call_head *out);
 status frame_parse_answer(struct ctx *cx, struct bytes body, struct answer_head *out);
 
@@ -116,4 +131,6 @@ void frame_put_fail(struct buf *b, enum frame_type type, uint32_t stream, const 
 void frame_put_call(struct buf *b, const struct call_head *c);
 void frame_put_answer(struct buf *b, uint64_t id, const struct err *e, const char *json);
 void frame_put_close(struct buf *b, uint32_t stream);
+void frame_put_tunnel(struct buf *b, uint32_t number, const struct tunnel_head *t);
+void frame_put_carry(uint8_t out[FRAME_HEAD], uint32_t number, uint32_t n); /* n bytes follow */
 void frame_put_status(struct buf *b, uint32_t stream, const void *p, size_t n);

@@ -46,14 +46,16 @@ const char *link_text(struct ctx *cx, const struct link *l)
 {
     const char *text;
     double s = (double)(wall_ms() - l->state.since_ms) / 1000;
+    char through[32] = "";
+    if (l->peer.via) snprintf(through, sizeof through, " through %u", l->peer.via);
     if (l->local)
         return "local delivery";
     else if (l->state.up)
-        text = arena_printf(cx->mem, "the link to party %u is up for %.1f s, last heard of it %.1f s ago",
-                            l->peer.party, s, (double)(wall_ms() - l->state.last_heard_ms) / 1000);
+        text = arena_printf(cx->mem, "the link to party %u%s is up for %.1f s, last heard of it %.1f s ago",
+                            l->peer.party, through, s, (double)(wall_ms() - l->state.last_heard_ms) / 1000);
     else
-        text = arena_printf(cx->mem, "the link to party %u is down for %.1f s: %s", l->peer.party, s,
-                            l->state.last_error[0] ? l->state.last_error : "dialling");
+        text = arena_printf(cx->mem, "the link to party %u%s is down for %.1f s: %s", l->peer.party, through,
+                            s, l->state.last_error[0] ? l->state.last_error : "dialling");
     return text ? text : "link state unknown";
 }
 
@@ -69,9 +71,21 @@ static void dial_now(struct loop *loop, void *arg)
     dial_start(l);
 }
 
+static bool can_dial(const struct link *l)
+{
+    return l->peer.host || l->peer.via;
+}
+
+/* A peer of the default route, for whom there is nothing: no dialling for ever. */
+static bool unwanted(const struct link *l)
+{
+    return l->routed && !l->outs && !l->calls;
+}
+
 static void redial(struct link *l)
 {
-    if (!l->peer.host || l->up || l->dialling || l->lookup || l->redial || l->n->freeing) return;
+    if (!can_dial(l) || unwanted(l) || l->up || l->dialling || l->lookup || l->redial || l->n->freeing)
+        return;
     unsigned shift = l->failures < 6 ? l->failures : 6;
     uint64_t delay = (uint64_t)FIRST_DELAY_MS << shift;
     if (delay > LAST_DELAY_MS) delay = LAST_DELAY_MS;
@@ -90,7 +104,19 @@ void link_dial_failed(struct link *l, const struct err *why)
 
 void link_start(struct link *l)
 {
-    if (l->peer.host) l->redial = loop_after(l->n->loop, 0, dial_now, l);
+    if (can_dial(l)) l->redial = loop_after(l->n->loop, 0, dial_now, l);
+}
+
+void link_dial_soon(struct link *l)
+{
+    if (l->up || l->dialling || l->lookup || l->n->freeing || unwanted(l)) return;
+    loop_cancel(l->n->loop, l->redial);
+    link_start(l);
+}
+
+void link_want(struct link *l)
+{
+    if (l->routed && !l->up && !l->dialling && !l->redial && !l->n->freeing) link_start(l);
 }
 
 void link_stop(struct link *l)
@@ -162,19 +188,21 @@ static bool we_decide(const struct link *l)
     return l->n->config.party < l->peer.party;
 }
 
-void link_hello(struct conn *c)
+status link_hello(struct ctx *cx, struct conn *c)
 {
     struct node *n = c->n;
     uint32_t party = tls_party(c->tls);
-    if (!c->link) {
-        c->link = node_find_link(n, party);
+    struct link *l = c->link;
+    if (!l) {
+        TRY(node_get_link(cx, n, party, &l));
+        c->link = l;
         n->half_open--;
     }
-    struct link *l = c->link;
     struct hello h = {.version_min = WIRE_MIN,
-                      .version_max = WIRE_MAX,
+                      .version_max = n->wire_max,
                       .party = n->config.party,
                       .to = party,
+                      .features = n->features,
                       .holds = l->up ? l->up->name : 0,
                       .window = n->config.window_bytes,
                       .heartbeat_ms = (uint32_t)n->config.heartbeat_ms,
@@ -185,6 +213,7 @@ void link_hello(struct conn *c)
         h.connection = shuffle_u64(&n->jitter);
     c->name = h.connection;
     frame_put_hello(&c->ctl, &h);
+    return OK;
 }
 
 /* Says why, and ends the connection. */
@@ -226,6 +255,7 @@ static void link_up(struct conn *c)
     l->dialling = NULL;
     if (old) {
         stream_out_disconnected(l);
+        circuit_hop_lost(l);
         conn_close(old, NULL);
     }
     if (other && other != c) conn_close(other, NULL);
@@ -242,6 +272,8 @@ static void link_up(struct conn *c)
     l->state.dialling = false;
     l->state.last_heard_ms = wall_ms();
     l->state.last_error[0] = '\0';
+    l->state.wire_version = c->version;
+    l->state.features = c->features;
     memcpy(l->state.peer_version, c->theirs.software, sizeof l->state.peer_version);
     memcpy(l->state.address, c->address, sizeof l->state.address);
     log_info(&n->cx, "link up", KV("party", l->peer.party), KV("address", (const char *)c->address),
@@ -253,6 +285,7 @@ static void link_up(struct conn *c)
     stream_out_connected(l, restarted);
     node_later(n);
     if (restarted && n->ev.on_restart) n->ev.on_restart(n->ev.arg, l->peer.party);
+    circuit_hop_up(l);
     notify(l);
 }
 
@@ -282,6 +315,8 @@ static status on_hello(struct ctx *cx, struct conn *c, struct bytes body)
         return st;
     }
     TRY(st);
+    c->version = c->theirs.version_max < n->wire_max ? c->theirs.version_max : n->wire_max;
+    c->features = c->theirs.features & n->features;
     if (c->theirs.party != tls_party(c->tls) || c->theirs.to != n->config.party) {
         snprintf(text, sizeof text, "hello of party %u to %u; the certificates say %u and %u",
                  c->theirs.party, c->theirs.to, tls_party(c->tls), n->config.party);
@@ -367,6 +402,7 @@ void link_lost(struct conn *c, const struct err *why)
         loop_cancel(l->n->loop, l->beat);
         l->beat = NULL;
         stream_out_disconnected(l);
+        circuit_hop_lost(l);
     }
     if (was_up || was_dial) redial(l);
     if (why && why->code != ERR_EXISTS && !l->up)
@@ -458,6 +494,11 @@ static status frame_up(struct ctx *cx, struct conn *c, const struct frame_head *
     case FRAME_CALL:
     case FRAME_ANSWER:
         return on_call_frame(cx, c->link, h, body);
+    case FRAME_TUNNEL:
+    case FRAME_CARRY:
+    case FRAME_CARRY_CREDIT:
+    case FRAME_TUNNEL_END:
+        return circuit_frame(cx, c, h, body);
     case FRAME_HELLO:
     case FRAME_WELCOME:
     case FRAME_REFUSE:

@@ -37,15 +37,57 @@ struct link *node_find_link(struct node *n, uint32_t party)
     return NULL;
 }
 
-status node_need_link(struct ctx *cx, struct node *n, uint32_t party, struct link **out)
+struct link *node_link_at(const struct node *n, size_t i)
+{
+    return i < n->n_links ? &n->links[i] : n->self;
+}
+
+static void init_link(struct node *n, struct link *l, const struct peer_config *p)
+{
+    *l = (struct link){.n = n, .peer = *p, .local = l == n->self, .next_number = 1, .next_call = 1};
+    if (p->host) {
+        memcpy(l->host, p->host, strlen(p->host));
+        l->peer.host = l->host;
+    }
+    l->calls_tail = &l->calls;
+    l->ready_tail = &l->ready;
+    l->next_circuit = n->config.party < p->party ? 1 : 2;
+    l->peer_window = n->config.window_bytes;
+    l->state = (struct link_state){.party = p->party, .via = p->via, .up = l->local, .since_ms = wall_ms()};
+    snprintf(l->state.last_error, sizeof l->state.last_error, "%s",
+             l->local || p->host || p->via ? "" : "has not called yet");
+}
+
+/* The party is not in the settings; whatever is not, goes by the default route. */
+static status route_by_default(struct ctx *cx, struct node *n, uint32_t party, struct link **out)
+{
+    if (!party || party > INT32_MAX) return FAIL(cx, NOTFOUND, "no party %u", party);
+    if (n->n_links == n->links_max)
+        return FAIL(cx, LIMIT, "party %u: more than %d parties by the default route", party, ROUTED_MAX);
+    struct link *l = &n->links[n->n_links++];
+    init_link(n, l, &(struct peer_config){.party = party, .via = n->config.default_via});
+    l->routed = true;
+    *out = l;
+    return OK;
+}
+
+status node_get_link(struct ctx *cx, struct node *n, uint32_t party, struct link **out)
 {
     char known[200] = "";
     size_t at = 0;
     *out = node_find_link(n, party);
+    if (!*out && n->config.default_via) TRY(route_by_default(cx, n, party, out));
     if (*out) return OK;
     for (size_t i = 0; i < n->n_links && at < sizeof known - 16; i++)
         at += (size_t)snprintf(known + at, sizeof known - at, "%s%u", i ? ", " : "", n->links[i].peer.party);
     return FAIL(cx, NOTFOUND, "no party %u among this site's peers (%s)", party, at ? known : "it has none");
+}
+
+status node_need_link(struct ctx *cx, struct node *n, uint32_t party, struct link **out)
+{
+    TRY(node_get_link(cx, n, party, out));
+    link_want(*out);
+    return OK;
 }
 
 /* --- what is left for the loop's next turn --- */
@@ -73,6 +115,19 @@ void node_later(struct node *n)
 
 /* --- birth and death --- */
 
+/* The exchange of a peer (0: of the default route) is a peer itself, with a link of its own. */
+static status check_via(struct ctx *cx, const struct node_config *c, uint32_t party, uint32_t via)
+{
+    char what[40] = "the default route";
+    if (party) snprintf(what, sizeof what, "peer %u", party);
+    for (size_t i = 0; i < c->n_peers; i++) {
+        if (c->peers[i].party != via) continue;
+        if (!c->peers[i].via && via != party) return OK;
+        return FAIL(cx, ARG, "%s goes via %u, which is itself reached via %u", what, via, c->peers[i].via);
+    }
+    return FAIL(cx, ARG, "%s goes via %u, which is not among the peers", what, via);
+}
+
 static status check_config(struct ctx *cx, const struct node_config *c)
 {
     if (!c->party || c->party > INT32_MAX)
@@ -85,10 +140,12 @@ static status check_config(struct ctx *cx, const struct node_config *c)
             return FAIL(cx, ARG, "peer %u: host name too long", id);
         for (size_t k = 0; k < i; k++)
             if (c->peers[k].party == id) return FAIL(cx, ARG, "peer %u is there twice", id);
-        if (!c->peers[i].host && !c->listen_host)
+        if (c->peers[i].via)
+            TRY(check_via(cx, c, id, c->peers[i].via));
+        else if (!c->peers[i].host && !c->listen_host)
             return FAIL(cx, ARG, "peer %u has no address, and this site accepts nobody", id);
     }
-    return OK;
+    return c->default_via ? check_via(cx, c, 0, c->default_via) : OK;
 }
 
 static void init_slab(struct slab *s, struct arena *mem, size_t size)
@@ -98,25 +155,13 @@ static void init_slab(struct slab *s, struct arena *mem, size_t size)
 
 static status init_links(struct ctx *cx, struct node *n, const struct node_config *c)
 {
-    n->n_links = c->n_peers;
-    n->links = arena_alloc_n(n->mem, c->n_peers + 1, sizeof *n->links, _Alignof(struct link));
-    if (!n->links) return FAIL(cx, NOMEM, "%zu links", c->n_peers);
-    n->self = &n->links[n->n_links];
-    for (size_t i = 0; i <= n->n_links; i++) {
-        struct link *l = &n->links[i];
-        *l = (struct link){.n = n, .local = i == n->n_links, .next_number = 1, .next_call = 1};
-        l->peer = l->local ? (struct peer_config){.party = c->party} : c->peers[i];
-        if (l->peer.host) {
-            memcpy(l->host, l->peer.host, strlen(l->peer.host));
-            l->peer.host = l->host;
-        }
-        l->calls_tail = &l->calls;
-        l->ready_tail = &l->ready;
-        l->peer_window = n->config.window_bytes;
-        l->state = (struct link_state){.party = l->peer.party, .up = l->local, .since_ms = wall_ms()};
-        snprintf(l->state.last_error, sizeof l->state.last_error, "%s",
-                 l->local || l->peer.host ? "" : "has not called yet");
-    }
+    n->links_max = c->n_peers + (c->default_via ? ROUTED_MAX : 0);
+    n->links = arena_alloc_n(n->mem, n->links_max + 1, sizeof *n->links, _Alignof(struct link));
+    if (!n->links) return FAIL(cx, NOMEM, "%zu links", n->links_max);
+    n->self = &n->links[n->links_max];
+    init_link(n, n->self, &(struct peer_config){.party = c->party});
+    for (; n->n_links < c->n_peers; n->n_links++)
+        init_link(n, &n->links[n->n_links], &c->peers[n->n_links]);
     return OK;
 }
 
@@ -204,6 +249,9 @@ status node_new(struct ctx *cx, struct loop *l, const struct node_config *c, con
     init_slab(&n->tag_slab, mem, sizeof(struct tag_next));
     init_slab(&n->call_out_slab, mem, sizeof(struct call_out));
     init_slab(&n->call_in_slab, mem, sizeof(struct call_in));
+    init_slab(&n->circuit_slab, mem, sizeof(struct circuit));
+    n->features = FEATURES_ALL;
+    n->wire_max = WIRE_MAX;
     mem = NULL; /* node_free's from here on */
     CLEANUP(node_freep) struct node *held = n;
     TRY(start(cx, n, c));
@@ -222,11 +270,11 @@ void node_free(struct node *n)
         close(n->listen_fd);
     }
     for (size_t i = 0; n->links && i <= n->n_links; i++)
-        link_stop(&n->links[i]);
+        link_stop(node_link_at(n, i));
     while (n->conns)
         conn_close(n->conns, NULL);
     for (size_t i = 0; n->links && i <= n->n_links; i++)
-        call_end_all(&n->links[i]);
+        call_end_all(node_link_at(n, i));
     stream_out_reclaim(n, NULL, NULL);
     stream_in_reclaim(n, NULL, NULL);
     conn_free_dead(n);
@@ -270,8 +318,8 @@ size_t node_links(const struct node *n, struct link_state *out, size_t max)
 bool node_link(const struct node *n, uint32_t party, struct link_state *out)
 {
     for (size_t i = 0; i <= n->n_links; i++) {
-        if (n->links[i].peer.party != party) continue;
-        link_fill(&n->links[i], out);
+        if (node_link_at(n, i)->peer.party != party) continue;
+        link_fill(node_link_at(n, i), out);
         return true;
     }
     return false;
@@ -281,10 +329,11 @@ void node_job_bytes(const struct node *n, const char *job, uint32_t party, uint6
 {
     *sent = *received = 0;
     for (size_t i = 0; i <= n->n_links; i++) {
-        if (n->links[i].peer.party != party) continue;
-        for (const struct stream_out *s = n->links[i].outs; s; s = s->next_of_link)
+        const struct link *l = node_link_at(n, i);
+        if (l->peer.party != party) continue;
+        for (const struct stream_out *s = l->outs; s; s = s->next_of_link)
             if (strcmp(s->key.job, job) == 0) *sent += s->total;
-        for (const struct stream_in *s = n->links[i].ins; s; s = s->next_of_link)
+        for (const struct stream_in *s = l->ins; s; s = s->next_of_link)
             if (!s->dead && strcmp(s->key.job, job) == 0) *received += s->total;
     }
 }

@@ -4,7 +4,8 @@
  * id's connection staying), both ends authenticated by certificate against the federation's CA; the party id is in the
  * certificate (subject CN "party-9999" and a URI SAN "norn:party:9999") and must be the one expected.
  * Messages are acknowledged one by one; after a cut, links reconnect with growing delay and unacknowledged messages go
- * again; duplicates are dropped by name. Frames are at most 1 MiB, with credit per stream, so that one stalled task neither
+ * again; duplicates are dropped by name. A peer may be reached through another one, an exchange: the same link then runs in
+ * a tunnel of frames that the exchange forwards and cannot read, alter or repeat. Frames are at most 1 MiB, with credit per stream, so that one stalled task neither
  * fills memory nor stops the others. Heartbeats find a dead peer. docs/formats/wire.md draws the frames. */
 #pragma once
 #include "base/loop.h"
@@ -16,6 +17,7 @@ struct peer_config {
     uint32_t party;
     const char *host; /* NULL: this peer dials us */
     uint16_t port;
+    uint32_t via; /* reached through that peer, an exchange; host is NULL then. 0: directly */
 };
 struct node_config {
     uint32_t party;
@@ -28,6 +30,11 @@ struct node_config {
     uint64_t dial_ms;      /* 0 = 5000 */
     uint64_t window_bytes; /* per stream, 0 = 16 MiB */
     uint64_t outbox_bytes; /* per stream, 0 = 64 MiB */
+    /* A peer: parties that are not among peers are reached, and reach us, through it, if they have a certificate of our
+     * CA. 0: only those named. */
+    uint32_t default_via;
+    uint64_t
+        forward_bytes; /* memory for what this site forwards between others, as an exchange; 0: forwards nothing */
 };
 /* A stream carries one task's messages between two parties: it is the unit of credit, of `why` and of reclaiming. */
 struct stream_key {
@@ -42,7 +49,9 @@ struct message {
     struct bytes payload;
 };
 struct link_state {
-    uint32_t party;
+    uint32_t party, via;  /* via 0: directly */
+    uint8_t wire_version; /* agreed, of the last connection; 0: none yet */
+    uint64_t features;    /* that both ends have, frame.h lists them */
     bool up, dialling;
     int64_t since_ms; /* wall clock, of the present state */
     int64_t last_heard_ms;

@@ -7,7 +7,7 @@
  *
  * Callbacks of the owner (node_events, node_done) may call any node_* function but node_free. So nothing that
  * a callback may remove is freed at once: conns and streams go through a graveyard that `later` empties, on
- * the loop's next turn. conn.c moves bytes and frames; link.c decides which connection counts; stream_out.c
+ * the loop's next turn. conn.c moves bytes and frames; circuit.c is the socket of a conn that goes through an exchange; link.c decides which connection counts; stream_out.c
  * and stream_in.c keep messages; call.c requests; dial.c opens sockets. */
 #pragma once
 #include "net/frame.h"
@@ -23,6 +23,8 @@ enum {
     CTL_MAX = 16 << 20,  /* control bytes waiting for a peer that does not read: we stop reading from it */
     TURN_BYTES = 4 << 20, /* what one connection may move in one turn of the loop */
     HALF_OPEN_MAX = 64,   /* accepted connections that have not yet shown who they are */
+    CIRCUITS_MAX = 256,   /* of one hop */
+    ROUTED_MAX = 64,      /* peers that the settings do not name, reached by the default route */
     SILENT_BEATS = 5,
 };
 
@@ -33,14 +35,18 @@ struct conn {
     struct node *n;
     struct link *link; /* NULL: accepted, not yet known whose */
     struct tls *tls;
-    int fd;
-    bool dialled; /* by us */
+    int fd;                  /* -1: in a circuit */
+    struct circuit *circuit; /* NULL: on a socket, or the circuit is gone */
+    uint32_t announced;      /* accepted from a circuit: whom the exchange says it brings */
+    bool dialled;            /* by us */
     enum conn_state state;
     uint32_t epoll; /* what the loop watches for */
     uint64_t opened_ms, heard_ms, up_ms;
     uint64_t name; /* the lower party's random name of the connection */
     bool moved;    /* a piece of a message, either way */
     struct hello theirs;
+    uint8_t version;             /* of the wire, agreed; 0: not yet */
+    uint64_t features;           /* that both have */
     struct loop_timer *deadline; /* of the handshake */
     struct loop_timer *again;    /* more to do without a socket event */
     char address[80];
@@ -53,12 +59,37 @@ struct conn {
     struct buf record;            /* a TLS record being filled */
     struct stream_out *tx;        /* whose data frame is half done */
     size_t tx_left;
+    bool carry_turn; /* circuits and streams take turns */
     /* receiving */
     struct buf rx; /* decrypted, from rx_used on not yet understood */
     size_t rx_used;
     struct stream_in *data; /* whose payload comes now; NULL with data_left: skipped */
     size_t data_left;
     uint64_t wire_in, wire_out; /* already added to the link */
+};
+
+/* --- pipes through an exchange --- */
+struct circuit {
+    struct circuit *next, *next_ready; /* of the hop */
+    struct link *hop;
+    uint32_t number;       /* the lower party id of the hop opens odd ones */
+    struct conn *conn;     /* it ends here; */
+    struct circuit *other; /* or goes on there; neither: it is ending */
+    struct buf out;        /* to the hop, from out_sent on not yet on a connection */
+    size_t out_sent, out_limit;
+    struct buf in; /* for conn, from in_used on not yet read */
+    size_t in_used;
+    uint64_t credit;               /* what we may send */
+    uint64_t granted, got, passed; /* bytes: what may come, has come, has left this site or been read */
+    uint64_t window;
+    bool ready;    /* in hop->circuits_ready */
+    bool eof;      /* the far end has ended it, for the reason why */
+    bool ending;   /* we have, and tell why as soon as all is sent */
+    bool reserved; /* its window counts in node->forward_used */
+    struct err why;
+    struct loop_timer *linger;
+    uint64_t look_ms, look_passed; /* the last look at the window; since then: */
+    bool pinched, dry;             /* the sender was out of credit; the next hop had nothing to send */
 };
 
 /* --- messages --- */
@@ -169,6 +200,10 @@ struct link {
     uint64_t next_call, peer_first_call;
     struct call_in *answers;
     size_t n_answers;
+    bool routed; /* by the default route, as long as there is something for it */
+    struct circuit *circuits, *circuits_ready;
+    size_t n_circuits;
+    uint32_t next_circuit, peer_circuit; /* our next number, the peer's last */
 };
 
 struct node {
@@ -182,15 +217,19 @@ struct node {
     uint8_t instance[16];
     int listen_fd;
     uint16_t port;
-    struct link *links, *self; /* n_links of them; self is one more behind */
-    size_t n_links;
+    struct link *links, *self; /* n_links of them, room for ROUTED_MAX more; self is our own party */
+    size_t n_links, links_max;
+    uint64_t features; /* ours; tests take some away */
+    uint8_t wire_max;
+    uint64_t forward_used; /* memory promised to circuits that go on */
     struct conn *conns, *dead_conns;
     struct stream_out *out_by_key[BUCKETS], *dead_outs;
     struct stream_in *in_by_key[BUCKETS], *dead_ins;
     struct stream_in *offers;
     struct loop_timer *later;
     struct loop_timer *accept_again;
-    struct slab conn_slab, parcel_slab, out_slab, in_slab, tag_slab, call_out_slab, call_in_slab;
+    struct slab conn_slab, parcel_slab, out_slab, in_slab, tag_slab, call_out_slab, call_in_slab,
+        circuit_slab;
     struct pile pile;
     struct shuffle jitter;
     char last_stranger[240]; /* logged once, not for every knock */
@@ -200,8 +239,11 @@ struct node {
 
 /* node.c */
 struct link *node_find_link(struct node *n, uint32_t party);
-status node_need_link(struct ctx *cx, struct node *n, uint32_t party, struct link **out); /* NOTFOUND */
-void node_later(struct node *n); /* soon: offers, pumps, the graveyard */
+struct link *node_link_at(const struct node *n, size_t i); /* n_links + 1 of them, our own party's last */
+status node_get_link(struct ctx *cx, struct node *n, uint32_t party, struct link **out); /* NOTFOUND, LIMIT */
+status node_need_link(struct ctx *cx, struct node *n, uint32_t party,
+                      struct link **out); /* and has it dialled */
+void node_later(struct node *n);          /* soon: offers, pumps, the graveyard */
 size_t key_hash(const struct stream_key *k);
 bool key_equal(const struct stream_key *a, const struct stream_key *b);
 
@@ -212,15 +254,29 @@ void conn_pump(struct conn *c);                         /* sends what waits */
 status conn_start_tls(struct ctx *cx, struct conn *c);
 void conn_free_dead(struct node *n);
 void conn_count_wire(struct conn *c);
+void conn_wake(struct conn *c, uint32_t events); /* its circuit can do what epoll would tell of a socket */
+
+/* circuit.c */
+void circuit_dial(struct link *l); /* ends in conn_new or link_dial_failed */
+struct tls_wire circuit_wire(struct conn *c);
+void circuit_set_unsent(struct conn *c, size_t bytes); /* as dial_tune_unsent */
+void circuit_hang_up(struct conn *c);                  /* the conn is closed */
+const struct err *circuit_why(const struct conn *c);   /* why it has ended; NULL: it has not */
+bool circuit_next(struct conn *c);                     /* the next piece into c->record; false: none */
+status circuit_frame(struct ctx *cx, struct conn *c, const struct frame_head *h, struct bytes body);
+void circuit_hop_up(struct link *hop);
+void circuit_hop_lost(struct link *hop);
 
 /* link.c */
 void link_start(struct link *l);
 void link_stop(struct link *l);
+void link_dial_soon(struct link *l); /* unless it is up or being dialled */
+void link_want(struct link *l);      /* there will be something for a peer of the default route */
 void link_accept(struct loop *loop, int fd, uint32_t events, void *arg);
 void link_dial_failed(struct link *l, const struct err *why);
 void link_lost(struct conn *c, const struct err *why); /* the conn is closed */
 status link_frame(struct ctx *cx, struct conn *c, const struct frame_head *h, struct bytes body);
-void link_hello(struct conn *c); /* TLS stands: say who we are */
+status link_hello(struct ctx *cx, struct conn *c); /* TLS stands: say who we are */
 void link_error(struct link *l, const struct err *e);
 struct tls_site *node_tls(struct node *n);                   /* made anew when its files have changed */
 const char *link_text(struct ctx *cx, const struct link *l); /* "link to party 9 is up" for error texts */

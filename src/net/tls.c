@@ -22,16 +22,30 @@ struct tls {
     struct arena *mem;
     SSL *ssl;
     int fd;
+    struct tls_wire wire;
     struct tls_peer peer;
     uint32_t party; /* of the verified certificate */
     char why[300];  /* what the verification found */
+    bool stands;    /* the handshake is done */
     struct buf out; /* encrypted, from `sent` on not yet with the kernel */
     size_t sent, out_limit;
     uint64_t wire_in, wire_out;
     uint64_t rekey_bytes, until_rekey;
 };
 
-/* --- the BIO: reads from the socket, writes into t->out --- */
+/* --- the BIO: reads from the wire, writes into t->out --- */
+
+static ssize_t socket_recv(void *arg, void *p, size_t n)
+{
+    const struct tls *t = arg;
+    return recv(t->fd, p, n, 0);
+}
+
+static ssize_t socket_send(void *arg, const void *p, size_t n)
+{
+    const struct tls *t = arg;
+    return send(t->fd, p, n, MSG_NOSIGNAL);
+}
 
 static int bio_read(BIO *b, char *p, size_t n, size_t *got)
 {
@@ -39,7 +53,7 @@ static int bio_read(BIO *b, char *p, size_t n, size_t *got)
     BIO_clear_retry_flags(b);
     ssize_t k;
     do
-        k = recv(t->fd, p, n, 0);
+        k = t->wire.recv(t->wire.arg, p, n);
     while (k < 0 && errno == EINTR);
     if (k < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) BIO_set_retry_read(b);
     if (k <= 0) return 0;
@@ -226,7 +240,8 @@ void tls_site_freep(struct tls_site **s)
 
 /* --- one connection --- */
 
-status tls_new(struct ctx *cx, struct tls_site *s, int fd, const struct tls_peer *peer, struct tls **out)
+status tls_new(struct ctx *cx, struct tls_site *s, int fd, const struct tls_wire *wire,
+               const struct tls_peer *peer, struct tls **out)
 {
     struct arena *mem = arena_new(0);
     CLEANUP(tls_freep) struct tls *t = mem ? arena_alloc(mem, sizeof *t, _Alignof(struct tls)) : NULL;
@@ -235,6 +250,7 @@ status tls_new(struct ctx *cx, struct tls_site *s, int fd, const struct tls_peer
         return FAIL(cx, NOMEM, "TLS connection");
     }
     *t = (struct tls){.mem = mem, .fd = fd, .peer = *peer, .out = {.max = TLS_OUT_BYTES + RESERVE}};
+    t->wire = wire ? *wire : (struct tls_wire){socket_recv, socket_send, t};
     t->site = s;
     s->refs++;
     t->out_limit = TLS_OUT_BYTES;
@@ -306,7 +322,11 @@ static status broken(struct ctx *cx, struct tls *t, int error)
         ERR_clear_error();
         return FAIL(cx, AUTH, "the peer shows no certificate");
     }
-    return FAIL(cx, PROTO, "TLS: %s", openssl_why(why, sizeof why));
+    const char *text = openssl_why(why, sizeof why);
+    if (t->stands) /* the peer is known; what does not decrypt is not as it has sent it */
+        return FAIL(cx, PROTO, "TLS: a record was altered, left out, repeated or moved on its way (%s)",
+                    text);
+    return FAIL(cx, PROTO, "TLS: %s", text);
 }
 
 status tls_handshake(struct ctx *cx, struct tls *t, bool *done)
@@ -323,7 +343,7 @@ status tls_handshake(struct ctx *cx, struct tls *t, bool *done)
     status sent = tls_flush(st.code ? &quiet : cx, t, &empty); /* an alert goes out too */
     TRY(st);
     TRY(sent);
-    *done = k == 1;
+    *done = t->stands = k == 1;
     return OK;
 }
 
@@ -379,7 +399,7 @@ status tls_flush(struct ctx *cx, struct tls *t, bool *empty)
 {
     *empty = false;
     while (tls_unsent(t)) {
-        ssize_t k = send(t->fd, t->out.p + t->sent, t->out.n - t->sent, MSG_NOSIGNAL);
+        ssize_t k = t->wire.send(t->wire.arg, t->out.p + t->sent, t->out.n - t->sent);
         if (k < 0 && errno == EINTR) continue;
         if (k < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return OK;
         if (k < 0) return FAIL(cx, IO, "the connection was cut: %m");
@@ -392,12 +412,12 @@ status tls_flush(struct ctx *cx, struct tls *t, bool *empty)
     return OK;
 }
 
-void tls_goodbye(struct tls *t)
+void tls_goodbye(struct tls *t, bool clean)
 {
     struct ctx quiet = {.mem = t->mem};
     bool empty;
     ERR_clear_error();
-    if (SSL_is_init_finished(t->ssl)) SSL_shutdown(t->ssl);
+    if (clean && SSL_is_init_finished(t->ssl)) SSL_shutdown(t->ssl);
     ERR_clear_error();
     status st = tls_flush(&quiet, t, &empty);
     (void)st;

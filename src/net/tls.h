@@ -1,4 +1,5 @@
-/* tls.h - TLS 1.3 between two sites over a non-blocking socket, both ends authenticated by certificate.
+/* tls.h - TLS 1.3 between two sites over a non-blocking socket, or over whatever else carries bytes (circuit.c),
+ * both ends authenticated by certificate.
  *
  * The certificate's party id must be the one expected: the dialler knows whom it dials; the acceptor asks
  * `allow`. A stranger gets a TLS alert and nothing else. AES-GCM or ChaCha20-Poly1305, no tickets, no early
@@ -7,6 +8,7 @@
  * Everything runs on one thread. */
 #pragma once
 #include "base/ctx.h"
+#include <sys/types.h>
 
 enum { TLS_OUT_BYTES = 256 * 1024, TLS_RECORD = 16384 };
 #define TLS_REKEY_BYTES (UINT64_C(1) << 36) /* 2^22 records; AES-GCM is good for 2^24.5 (RFC 8446, 5.5) */
@@ -25,8 +27,16 @@ struct tls_peer {
     bool (*allow)(void *arg, uint32_t party); /* acceptor only */
     void *arg;
 };
-/* fd stays the caller's and must be non-blocking. LIMIT: out of memory. */
-status tls_new(struct ctx *cx, struct tls_site *s, int fd, const struct tls_peer *peer, struct tls **out);
+/* What carries the records. Both as recv(2) and send(2) of a non-blocking stream socket: -1 with errno EAGAIN when
+ * nothing is there or nothing fits, recv 0 at the end. */
+struct tls_wire {
+    ssize_t (*recv)(void *arg, void *p, size_t n);
+    ssize_t (*send)(void *arg, const void *p, size_t n);
+    void *arg;
+};
+/* wire NULL: the socket fd, which stays the caller's and must be non-blocking. LIMIT: out of memory. */
+status tls_new(struct ctx *cx, struct tls_site *s, int fd, const struct tls_wire *wire,
+               const struct tls_peer *peer, struct tls **out);
 void tls_free(struct tls *t);
 void tls_freep(struct tls **t);
 
@@ -42,7 +52,8 @@ size_t tls_room(const struct tls *t);
 /* Sends what is encrypted; *empty: nothing is left. */
 status tls_flush(struct ctx *cx, struct tls *t, bool *empty);
 bool tls_unsent(const struct tls *t);
-void tls_goodbye(struct tls *t); /* close_notify, as far as the socket takes it */
+void tls_goodbye(struct tls *t,
+                 bool clean); /* close_notify (not clean: the alert that is due), as far as it goes */
 void tls_wire_bytes(const struct tls *t, uint64_t *in, uint64_t *out);
 /* Encrypts less ahead, 2 records at least: on a slow link what is encrypted is what control frames wait behind. */
 void tls_set_out_limit(struct tls *t, size_t bytes);

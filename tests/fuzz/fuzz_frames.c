@@ -52,6 +52,19 @@ static status opened(struct ctx *cx, struct bytes body)
     return OK;
 }
 
+static status tunnel(struct ctx *cx, struct bytes body)
+{
+    struct tunnel_head t, again;
+    TRY(frame_parse_tunnel(cx, body, &t));
+    if (t.n_path > TUNNEL_PATH_MAX || t.from == t.to || !t.from || !t.to) abort();
+    CLEANUP(buf_free) struct buf b = {0};
+    frame_put_tunnel(&b, 7, &t);
+    if (frame_parse_tunnel(cx, body_of(&b), &again).code || again.from != t.from || again.to != t.to ||
+        again.n_path != t.n_path || memcmp(again.path, t.path, sizeof t.path) != 0)
+        abort();
+    return OK;
+}
+
 static status data_piece(struct ctx *cx, struct bytes body)
 {
     struct data_head d, again;
@@ -88,6 +101,7 @@ static status one(struct ctx *cx, const struct frame_head *h, struct bytes body)
     case FRAME_WELCOME:
     case FRAME_PONG:
     case FRAME_CREDIT:
+    case FRAME_CARRY_CREDIT:
         return frame_parse_u64(cx, body, &x);
     case FRAME_OPEN:
         return open_stream(cx, body);
@@ -99,6 +113,7 @@ static status one(struct ctx *cx, const struct frame_head *h, struct bytes body)
         return frame_parse_ack(cx, body, tag, &seq);
     case FRAME_REFUSE:
     case FRAME_ABORT:
+    case FRAME_TUNNEL_END:
         TRY(frame_parse_fail(cx, body, &e));
         if (!e.code || e.code >= ERR_COUNT || strlen(e.msg) >= sizeof e.msg) abort();
         return OK;
@@ -110,8 +125,11 @@ static status one(struct ctx *cx, const struct frame_head *h, struct bytes body)
         TRY(frame_parse_answer(cx, body, &answer));
         if (answer.body.n > body.n || answer.err.code >= ERR_COUNT) abort();
         return OK;
+    case FRAME_TUNNEL:
+        return tunnel(cx, body);
     case FRAME_STATUS:
     case FRAME_CLOSE:
+    case FRAME_CARRY:
     default:
         return OK;
     }

@@ -73,8 +73,9 @@ static void two_loops(struct ctx *cx)
         struct site *s = world_site(&w, i, 9999 + i);
         e[i].config = s->config;
         e[i].config.listen_port = (uint16_t)(23000 + getpid() % 20000 + (int)i);
-        e[i].peer = (struct peer_config){9999 + 1 - i, "localhost",
-                                         (uint16_t)(23000 + getpid() % 20000 + 1 - (int)i)};
+        e[i].peer = (struct peer_config){.party = 9999 + 1 - i,
+                                         .host = "localhost",
+                                         .port = (uint16_t)(23000 + getpid() % 20000 + 1 - (int)i)};
         e[i].config.peers = &e[i].peer;
         e[i].config.n_peers = 1;
         e[i].config.outbox_bytes = 10 * SIZE;

@@ -1,6 +1,7 @@
 #include "world.h"
 #include "base/arena.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/secret.h"
 #include "net/pki.h"
 #include <stdarg.h>
@@ -31,6 +32,8 @@ void world_init(struct world *w, struct ctx *cx)
     *w = (struct world){.cx = cx};
     snprintf(w->dir, sizeof w->dir, "/tmp/norn-net-XXXXXX");
     if (!mkdtemp(w->dir)) abort();
+    if (getenv("TEST_LOG"))
+        cx->log = log_new(2, LOG_DEBUG); /* what the sites say, for whoever looks into a failure */
     must(cx, loop_new(cx, &w->loop));
     must(cx, pki_ca_init(cx, world_file(w, "ca"), "test federation", 30));
 }
@@ -45,6 +48,8 @@ void world_free(struct world *w)
         }
     }
     loop_free(w->loop);
+    log_free(w->cx->log);
+    w->cx->log = NULL;
     must(w->cx, dir_remove(w->cx, w->dir));
 }
 
@@ -74,6 +79,11 @@ void site_peer(struct site *s, uint32_t party, uint16_t port)
 {
     s->peers[s->config.n_peers++] =
         (struct peer_config){.party = party, .host = port ? "127.0.0.1" : NULL, .port = port};
+}
+
+void site_via(struct site *s, uint32_t party, uint32_t via)
+{
+    s->peers[s->config.n_peers++] = (struct peer_config){.party = party, .via = via};
 }
 
 static bool on_message(void *arg, const struct message *m)

@@ -4,7 +4,7 @@
 #include "base/loop.h"
 #include "net/node.h"
 
-enum { WORLD_SITES = 4 };
+enum { WORLD_SITES = 4, WORLD_PEERS = 8 };
 struct got { /* a message that arrived */
     struct got *next;
     struct message m;
@@ -14,7 +14,7 @@ struct site {
     struct world *w;
     struct node *node;
     struct node_config config;
-    struct peer_config peers[WORLD_SITES];
+    struct peer_config peers[WORLD_PEERS];
     struct got *got, **tail;
     size_t n_got;
     uint64_t bytes_got;
@@ -40,6 +40,7 @@ void world_keys(struct world *w, uint32_t party);
 /* Fills site i's config: party, files, listening on a free port of 127.0.0.1, no peers. */
 struct site *world_site(struct world *w, size_t i, uint32_t party);
 void site_peer(struct site *s, uint32_t party, uint16_t port); /* port 0: it dials us */
+void site_via(struct site *s, uint32_t party, uint32_t via);   /* through an exchange */
 void site_start(struct site *s);
 /* Two sites that know each other: 1 (party 9999) dials 0 (party 10000). */
 void world_pair(struct world *w);

@@ -200,6 +200,7 @@ static void take_control(struct conn *c, size_t room)
 /* A data frame of a stream, or a piece of a circuit, by turns. */
 static bool next_bulk(struct conn *c)
 {
+    if (pace_waits(c->link)) return false;
     c->carry_turn = !c->carry_turn;
     if (c->carry_turn) return circuit_next(c) || stream_out_next(c);
     return stream_out_next(c) || circuit_next(c);
@@ -237,11 +238,13 @@ static status fill(struct ctx *cx, struct conn *c, bool *idle)
         if (c->record.n) {
             TRY(tls_write(cx, c->tls, c->record.p, c->record.n, &k));
             buf_reset(&c->record);
+            pace_charge(c->link, k);
         } else if (c->tx && c->tx_left >= TLS_RECORD) {
             size_t n = c->tx_left / TLS_RECORD * TLS_RECORD;
             TRY(tls_write(cx, c->tls, c->tx->sending->payload.p + c->tx->offset, n, &k));
             c->tx->offset += k;
             c->tx_left -= k;
+            pace_charge(c->link, k);
             if (!c->tx_left) stream_out_piece_done(c);
         } else if (!c->tx) {
             *idle = true;

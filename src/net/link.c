@@ -123,7 +123,8 @@ void link_stop(struct link *l)
 {
     loop_cancel(l->n->loop, l->redial);
     loop_cancel(l->n->loop, l->beat);
-    l->redial = l->beat = NULL;
+    loop_cancel(l->n->loop, l->pace);
+    l->redial = l->beat = l->pace = NULL;
     dial_abandon(l);
 }
 

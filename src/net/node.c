@@ -53,6 +53,8 @@ static void init_link(struct node *n, struct link *l, const struct peer_config *
     l->ready_tail = &l->ready;
     l->next_circuit = n->config.party < p->party ? 1 : 2;
     l->peer_window = n->config.window_bytes;
+    l->rate = p->rate_bytes ? p->rate_bytes : n->config.rate_bytes;
+    if (l->rate == UINT64_MAX) l->rate = 0;
     l->state = (struct link_state){.party = p->party, .via = p->via, .up = l->local, .since_ms = wall_ms()};
     snprintf(l->state.last_error, sizeof l->state.last_error, "%s",
              l->local || p->host || p->via ? "" : "has not called yet");

@@ -18,6 +18,9 @@ struct peer_config {
     const char *host; /* NULL: this peer dials us */
     uint16_t port;
     uint32_t via; /* reached through that peer, an exchange; host is NULL then. 0: directly */
+    /* What we send it, bytes a second; messages of jobs wait for it, control frames go ahead and count. 0: as
+     * node_config says; UINT64_MAX: any. */
+    uint64_t rate_bytes;
 };
 struct node_config {
     uint32_t party;
@@ -33,8 +36,8 @@ struct node_config {
     /* A peer: parties that are not among peers are reached, and reach us, through it, if they have a certificate of our
      * CA. 0: only those named. */
     uint32_t default_via;
-    uint64_t
-        forward_bytes; /* memory for what this site forwards between others, as an exchange; 0: forwards nothing */
+    uint64_t rate_bytes;    /* to each peer for which none is given; 0: any */
+    uint64_t forward_bytes; /* memory for what this site forwards as an exchange; 0: forwards nothing */
 };
 /* A stream carries one task's messages between two parties: it is the unit of credit, of `why` and of reclaiming. */
 struct stream_key {

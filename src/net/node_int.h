@@ -192,6 +192,10 @@ struct link {
     bool known; /* instance is set */
     uint64_t peer_window;
     uint64_t unanswered_ping_us;
+    uint64_t rate;    /* bytes a second; 0: any */
+    double allowance; /* bytes, as of pace_us; below zero: data frames wait for `pace` */
+    uint64_t pace_us;
+    struct loop_timer *pace;
     uint32_t next_number, peer_first_stream;
     size_t n_in, n_out;
     struct stream_out *outs, *ready, **ready_tail;
@@ -255,6 +259,11 @@ status conn_start_tls(struct ctx *cx, struct conn *c);
 void conn_free_dead(struct node *n);
 void conn_count_wire(struct conn *c);
 void conn_wake(struct conn *c, uint32_t events); /* its circuit can do what epoll would tell of a socket */
+
+/* pace.c */
+bool pace_waits(struct link *l); /* no data frame now */
+void pace_charge(struct link *l, size_t n);
+size_t pace_piece(const struct conn *c); /* the largest data frame now */
 
 /* circuit.c */
 void circuit_dial(struct link *l); /* ends in conn_new or link_dial_failed */

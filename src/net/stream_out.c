@@ -103,7 +103,7 @@ bool stream_out_next(struct conn *c)
     memcpy(d.tag, p->tag, sizeof d.tag);
     uint64_t left = p->payload.n - s->offset;
     uint64_t most =
-        c->piece - FRAME_DATA_HEAD_MAX + TAG_MAX - strlen(d.tag); /* a full frame fills whole records */
+        pace_piece(c) - FRAME_DATA_HEAD_MAX + TAG_MAX - strlen(d.tag); /* a full frame fills whole records */
     if (left > most) left = most;
     if (s->credit < (int64_t)left) left = s->credit > 0 ? (uint64_t)s->credit : 0; /* 0: an empty message */
     d.bytes = (uint32_t)left;

@@ -214,6 +214,44 @@ static void slow_link(struct ctx *cx)
     world_free(&w);
 }
 
+/* A peer's rate: never exceeded but for the allowance, and calls do not wait for it. */
+static void rate_limit(struct ctx *cx)
+{
+    struct world w;
+    struct beat beat = {0};
+    struct link_state l;
+    enum { RATE = 200000 };
+    world_init(&w, cx);
+    struct site *a = world_site(&w, 0, 10000), *b = world_site(&w, 1, 9999);
+    site_peer(a, 9999, 0);
+    site_start(a);
+    site_peer(b, 10000, node_port(a->node));
+    b->peers[0].rate_bytes = RATE;
+    site_start(b);
+    CHECK(world_until_up(&w, b, 10000, 3000));
+    uint8_t *p = calloc(1, 4 << 20);
+    struct message m = make_message(b, "job1", 10000, "a", 0, p, 4 << 20);
+    CHECK(node_link(b->node, 10000, &l));
+    uint64_t before = l.bytes_out, from_ms = clock_ms();
+    CHECK_OK(cx, node_send(cx, b->node, &m));
+    free(p);
+    for (int i = 0; i < 5; i++) {
+        size_t n = beat.n;
+        beat.from_ms = clock_ms();
+        CHECK_OK(cx, node_call(cx, b->node, 10000, "echo", NULL, 10000, on_beat, &beat));
+        while (beat.n == n && clock_ms() - beat.from_ms < 10000)
+            world_run(&w, 5, NULL, NULL);
+        world_run(&w, 100, NULL, NULL);
+    }
+    CHECK(node_link(b->node, 10000, &l));
+    uint64_t sent = l.bytes_out - before, ms = clock_ms() - from_ms;
+    CHECK(sent > 20000 && sent < RATE * ms / 1000 + 60000);
+    CHECK(beat.n == 5 && !beat.failed);
+    fprintf(stderr, "# %llu bytes in %llu ms, longest of the calls: %llu ms\n", (unsigned long long)sent,
+            (unsigned long long)ms, (unsigned long long)beat.longest_ms);
+    world_free(&w);
+}
+
 /* --- renewed certificates --- */
 
 static void renewed_certificate(struct ctx *cx)
@@ -429,5 +467,5 @@ static void other_version(struct ctx *cx)
 }
 
 TEST_MAIN(T(cuts_at_random), T(cuts_within_each_message), T(corrupt_bytes), T(long_way), T(silence_is_found),
-          T(both_dial), T(slow_link), T(renewed_certificate), T(wrong_ca), T(stranger_party),
+          T(both_dial), T(slow_link), T(rate_limit), T(renewed_certificate), T(wrong_ca), T(stranger_party),
           T(wrong_party_answers), T(own_files_are_checked), T(raw_clients), T(other_version))

@@ -1,17 +1,17 @@
 #include "flow/jobdb.h"
 #include "base/arena.h"
 #include "base/file.h"
+#include "table/schema_db.h"
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <string.h>
 
-#define SCHEMA_VERSION 1
-static const char schema[] =
+static const char schema_sql[] =
     "CREATE TABLE jobs(job TEXT PRIMARY KEY, initiator_role TEXT NOT NULL, initiator_party INTEGER NOT NULL,"
     " driving INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, attempt INTEGER NOT NULL,"
     " dsl TEXT NOT NULL, conf TEXT NOT NULL, model_id TEXT NOT NULL, seed INTEGER NOT NULL,"
     " created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, progress INTEGER "
-    "NOT NULL)"
+    "NOT NULL, outputs_gone INTEGER NOT NULL DEFAULT 0, logs_gone INTEGER NOT NULL DEFAULT 0)"
     " WITHOUT ROWID;"
     "CREATE INDEX jobs_open ON jobs(job) WHERE status IN ('waiting','running');"
     "CREATE TABLE tasks(job TEXT NOT NULL, component TEXT NOT NULL, role TEXT NOT NULL, party INTEGER NOT "
@@ -30,8 +30,13 @@ static const char schema[] =
     "NULL,"
     " attempt INTEGER NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, path TEXT NOT NULL,"
     " n_rows INTEGER NOT NULL, n_cols INTEGER NOT NULL,"
-    " PRIMARY KEY(job, component, role, party, attempt, position)) WITHOUT ROWID;"
-    "PRAGMA user_version=1;";
+    " PRIMARY KEY(job, component, role, party, attempt, position)) WITHOUT ROWID;";
+static const char *const schema_steps[] = {
+    /* 1 to 2: of which jobs keep_outputs and keep_logs have removed the files */
+    "ALTER TABLE jobs ADD COLUMN outputs_gone INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE jobs ADD COLUMN logs_gone INTEGER NOT NULL DEFAULT 0;",
+};
+static const struct schema_db schema = {schema_sql, schema_steps, 1 + LEN(schema_steps)};
 
 enum sql {
     SQL_ADD_JOB,
@@ -46,18 +51,28 @@ enum sql {
     SQL_METRICS,
     SQL_ADD_OUTPUT,
     SQL_OUTPUTS,
+    SQL_OLD_JOBS,
+    SQL_OLD_OUTPUTS,
+    SQL_OLD_LOGS,
+    SQL_DELETE_JOB,
+    SQL_DELETE_TASKS,
+    SQL_DELETE_METRICS,
+    SQL_DELETE_OUTPUTS,
+    SQL_SET_GONE,
+    SQL_COUNTS,
     SQL_BEGIN,
     SQL_COMMIT,
     SQL_COUNT
 };
 #define JOB_COLUMNS                                                                                          \
     "job, initiator_role, initiator_party, driving, status, reason, attempt, dsl, conf, model_id, seed,"     \
-    " created_ms, started_ms, ended_ms, progress"
+    " created_ms, started_ms, ended_ms, progress, outputs_gone, logs_gone"
+#define ENDED "status NOT IN ('waiting', 'running')"
 #define NEWEST(t)                                                                                            \
     t ".attempt = (SELECT max(attempt) FROM tasks n WHERE n.job = " t ".job AND n.component = " t            \
       ".component AND n.role = " t ".role AND n.party = " t ".party)"
 static const char *const sql_text[SQL_COUNT] = {
-    [SQL_ADD_JOB] = "INSERT INTO jobs(" JOB_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SQL_ADD_JOB] = "INSERT INTO jobs(" JOB_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [SQL_SET_JOB] = "UPDATE jobs SET status=?2, reason=?3, attempt=?4, started_ms=?5, ended_ms=?6, "
                     "progress=?7 WHERE job=?1",
     [SQL_JOB] = "SELECT " JOB_COLUMNS " FROM jobs WHERE job=?",
@@ -87,6 +102,20 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_OUTPUTS] = "SELECT component, role, party, attempt, position, name, path, n_rows, n_cols FROM "
                     "outputs o WHERE job=?"
                     " AND " NEWEST("o") " ORDER BY component, role, party, position",
+    [SQL_OLD_JOBS] =
+        "SELECT job FROM jobs WHERE " ENDED " AND (ended_ms < ?1 OR job NOT IN (SELECT job FROM jobs "
+        "ORDER BY job DESC LIMIT ?2)) ORDER BY job LIMIT ?3",
+    [SQL_OLD_OUTPUTS] =
+        "SELECT job FROM jobs WHERE " ENDED " AND NOT outputs_gone AND ended_ms < ?1 ORDER BY job LIMIT ?3",
+    [SQL_OLD_LOGS] =
+        "SELECT job FROM jobs WHERE " ENDED " AND NOT logs_gone AND ended_ms < ?1 ORDER BY job LIMIT ?3",
+    [SQL_DELETE_JOB] = "DELETE FROM jobs WHERE job=? AND " ENDED,
+    [SQL_DELETE_TASKS] = "DELETE FROM tasks WHERE job=?",
+    [SQL_DELETE_METRICS] = "DELETE FROM metrics WHERE job=?",
+    [SQL_DELETE_OUTPUTS] = "DELETE FROM outputs WHERE job=?",
+    [SQL_SET_GONE] =
+        "UPDATE jobs SET outputs_gone=outputs_gone OR ?2, logs_gone=logs_gone OR ?3 WHERE job=?1",
+    [SQL_COUNTS] = "SELECT status, count(*) FROM jobs GROUP BY status",
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
 };
@@ -119,6 +148,7 @@ static status db_error(struct ctx *cx, struct jobdb *db, const char *what)
     int code = sqlite3_extended_errcode(db->db);
     if (code == SQLITE_CONSTRAINT_PRIMARYKEY || code == SQLITE_CONSTRAINT_UNIQUE)
         return FAIL(cx, EXISTS, "job database: %s", sqlite3_errmsg(db->db));
+    if ((code & 0xff) == SQLITE_FULL) return FAIL(cx, IO, "job database: the disk is full");
     return FAIL(cx, IO, "job database: %s: %s", what, sqlite3_errmsg(db->db));
 }
 
@@ -172,27 +202,6 @@ static void close_db(void *arg)
     sqlite3_close(db->db);
 }
 
-static status check_version(struct ctx *cx, struct jobdb *db, const char *file, bool read_only)
-{
-    sqlite3_stmt *s = NULL;
-    int version = -1;
-    if (sqlite3_prepare_v2(db->db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK &&
-        sqlite3_step(s) == SQLITE_ROW)
-        version = sqlite3_column_int(s, 0);
-    sqlite3_finalize(s);
-    if (version < 0) return db_error(cx, db, file);
-    if (version > SCHEMA_VERSION)
-        return FAIL(cx, STATE, "%s has schema version %d, this norn knows up to %d: use a newer norn", file,
-                    version, SCHEMA_VERSION);
-    if (version == 0 && read_only) return FAIL(cx, NOTFOUND, "%s is empty: no job ran here yet", file);
-    if (version == 0) {
-        const char *parts[] = {"BEGIN IMMEDIATE", schema, "COMMIT"};
-        for (size_t i = 0; i < LEN(parts); i++)
-            if (sqlite3_exec(db->db, parts[i], NULL, NULL, NULL)) return db_error(cx, db, "make the schema");
-    }
-    return OK;
-}
-
 status jobdb_open(struct ctx *cx, const char *file, bool read_only, struct jobdb **out)
 {
     struct jobdb *db = NEW(cx, struct jobdb, 1);
@@ -207,7 +216,7 @@ status jobdb_open(struct ctx *cx, const char *file, bool read_only, struct jobdb
     if (sqlite3_exec(db->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4096",
                      NULL, NULL, NULL))
         return db_error(cx, db, file);
-    TRY(check_version(cx, db, file, read_only));
+    TRY(schema_db_ready(cx, db->db, file, &schema, !read_only));
     *out = db;
     return OK;
 }
@@ -235,11 +244,11 @@ status jobdb_check(struct ctx *cx, struct jobdb *db, const char **out)
 {
     sqlite3_stmt *s = NULL;
     *out = NULL;
-    if (sqlite3_prepare_v2(db->db, "PRAGMA quick_check(1)", -1, &s, NULL) == SQLITE_OK &&
+    if (sqlite3_prepare_v2(db->db, "PRAGMA integrity_check(1)", -1, &s, NULL) == SQLITE_OK &&
         sqlite3_step(s) == SQLITE_ROW)
         *out = arena_strdup(cx->mem, (const char *)sqlite3_column_text(s, 0));
     sqlite3_finalize(s);
-    return *out ? OK : db_error(cx, db, "quick_check");
+    return *out ? OK : db_error(cx, db, "integrity_check");
 }
 
 /* ---- rows ---- */
@@ -292,16 +301,18 @@ static void read_job(struct ctx *cx, sqlite3_stmt *s, struct job_row *j)
         .started_ms = sqlite3_column_int64(s, 12),
         .ended_ms = sqlite3_column_int64(s, 13),
         .progress = sqlite3_column_int64(s, 14),
+        .outputs_gone = sqlite3_column_int(s, 15) != 0,
+        .logs_gone = sqlite3_column_int(s, 16) != 0,
     };
 }
 
 status jobdb_add_job(struct ctx *cx, struct jobdb *db, const struct job_row *j)
 {
     sqlite3_stmt *s;
-    TRY(query(cx, db, SQL_ADD_JOB, &s, "ssiississsiiiii", j->job, role_name(j->initiator.role),
+    TRY(query(cx, db, SQL_ADD_JOB, &s, "ssiississsiiiiiii", j->job, role_name(j->initiator.role),
               (int64_t)j->initiator.id, (int64_t)j->driving, run_status_name(j->status), j->reason,
               j->attempt, j->dsl, j->conf, j->model_id, j->seed, j->created_ms, j->started_ms, j->ended_ms,
-              j->progress));
+              j->progress, (int64_t)j->outputs_gone, (int64_t)j->logs_gone));
     return finish(cx, db, s);
 }
 
@@ -462,5 +473,67 @@ status jobdb_outputs(struct ctx *cx, struct jobdb *db, const char *job, struct o
         };
     }
     *out = list, *n = count;
+    return OK;
+}
+
+/* ---- what is no longer kept ---- */
+
+status jobdb_old(struct ctx *cx, struct jobdb *db, enum jobdb_kept what, int64_t before_ms, int64_t newest,
+                 size_t max, const char ***out, size_t *n)
+{
+    static const enum sql which[] = {
+        [KEPT_JOBS] = SQL_OLD_JOBS, [KEPT_OUTPUTS] = SQL_OLD_OUTPUTS, [KEPT_LOGS] = SQL_OLD_LOGS};
+    sqlite3_stmt *s;
+    const char **list = NEW(cx, const char *, max + 1);
+    size_t count = 0;
+    if (!list) return FAIL(cx, NOMEM, "%zu jobs", max);
+    TRY(query(cx, db, which[what], &s, "iii", before_ms, newest, (int64_t)max));
+    for (bool row;;) {
+        TRY(step(cx, db, s, &row));
+        if (!row) break;
+        if (count < max) list[count++] = text_at(cx, s, 0);
+    }
+    *out = list, *n = count;
+    return OK;
+}
+
+static status drop_rows(struct ctx *cx, struct jobdb *db, enum jobdb_kept what, const char *job)
+{
+    static const enum sql all[] = {SQL_DELETE_OUTPUTS, SQL_DELETE_METRICS, SQL_DELETE_TASKS, SQL_DELETE_JOB};
+    sqlite3_stmt *s;
+    for (size_t i = 0; i < LEN(all) && what == KEPT_JOBS; i++) {
+        TRY(query(cx, db, all[i], &s, "s", job));
+        TRY(finish(cx, db, s));
+    }
+    if (what == KEPT_OUTPUTS) {
+        TRY(query(cx, db, SQL_DELETE_OUTPUTS, &s, "s", job));
+        TRY(finish(cx, db, s));
+    }
+    if (what == KEPT_JOBS) return OK;
+    TRY(query(cx, db, SQL_SET_GONE, &s, "sii", job, (int64_t)(what == KEPT_OUTPUTS),
+              (int64_t)(what == KEPT_LOGS)));
+    return finish(cx, db, s);
+}
+
+status jobdb_drop(struct ctx *cx, struct jobdb *db, enum jobdb_kept what, const char *job)
+{
+    TRY(jobdb_begin(cx, db));
+    status st = drop_rows(cx, db, what, job);
+    if (!st.code) st = jobdb_commit(cx, db);
+    if (st.code) jobdb_rollback(db);
+    return st;
+}
+
+status jobdb_counts(struct ctx *cx, struct jobdb *db, uint64_t out[RUN_COUNT])
+{
+    sqlite3_stmt *s;
+    uint64_t counts[RUN_COUNT] = {0};
+    TRY(query(cx, db, SQL_COUNTS, &s, ""));
+    for (bool row;;) {
+        TRY(step(cx, db, s, &row));
+        if (!row) break;
+        counts[status_at(s, 0)] += (uint64_t)sqlite3_column_int64(s, 1);
+    }
+    memcpy(out, counts, sizeof counts);
     return OK;
 }

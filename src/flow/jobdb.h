@@ -40,6 +40,7 @@ struct job_row {
     int64_t seed;
     int64_t created_ms, started_ms, ended_ms; /* 0: not yet */
     int64_t progress;                         /* percent */
+    bool outputs_gone, logs_gone;             /* removed by keep_outputs, keep_logs */
 };
 struct task_row {
     const char *job, *component, *module;
@@ -65,7 +66,8 @@ struct output_row {
     int64_t n_rows, n_cols;
 };
 struct jobdb;
-/* Closed by cx->mem's hooks. STATE: made by a newer norn; IO. read_only: NOTFOUND when absent. */
+/* Closed by cx->mem's hooks. An older file is migrated (table/schema_db.h), by a reader not: STATE then. STATE: made by
+ * a newer norn; IO. read_only: NOTFOUND when absent. */
 status jobdb_open(struct ctx *cx, const char *file, bool read_only, struct jobdb **out);
 status jobdb_begin(struct ctx *cx, struct jobdb *db);
 status jobdb_commit(struct ctx *cx, struct jobdb *db);
@@ -97,3 +99,13 @@ status jobdb_add_output(struct ctx *cx, struct jobdb *db, const struct task_row 
                         const struct output_row *o);
 /* Of the newest attempt of every task of the job. */
 status jobdb_outputs(struct ctx *cx, struct jobdb *db, const char *job, struct output_row **out, size_t *n);
+
+/* ---- what is no longer kept; jobs that have not ended are never among it ---- */
+enum jobdb_kept { KEPT_JOBS, KEPT_OUTPUTS, KEPT_LOGS };
+/* At most max jobs that have ended before that time (0: none), and for KEPT_JOBS those that are not among the `newest`
+ * (negative: all are), oldest first. */
+status jobdb_old(struct ctx *cx, struct jobdb *db, enum jobdb_kept what, int64_t before_ms, int64_t newest,
+                 size_t max, const char ***out, size_t *n);
+/* KEPT_JOBS: all records of the job; else its outputs' rows, and that its outputs or logs are gone. */
+status jobdb_drop(struct ctx *cx, struct jobdb *db, enum jobdb_kept what, const char *job);
+status jobdb_counts(struct ctx *cx, struct jobdb *db, uint64_t out[RUN_COUNT]); /* jobs by state */

@@ -4,6 +4,7 @@
 #include "base/loop.h"
 #include "base/secret.h"
 #include "table/colfile.h"
+#include "table/schema_db.h"
 #include "table/utf8.h"
 #include <dirent.h>
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SCHEMA_VERSION = 1, BUSY_MS = 20000, KEY_BYTES = 16, NAME_MOST = 250, SWEEP_AGE_S = 3600, SHOWN = 3 };
+enum { BUSY_MS = 20000, KEY_BYTES = 16, NAME_MOST = 250, SWEEP_AGE_S = 3600, SHOWN = 3 };
 
 struct store {
     sqlite3 *db;
@@ -28,7 +29,12 @@ static const char schema_sql[] =
     "CREATE TABLE uploads (at_ms INTEGER NOT NULL, file TEXT NOT NULL, name_space TEXT NOT NULL, name TEXT "
     "NOT NULL,"
     " result TEXT NOT NULL, n_rows INTEGER NOT NULL, bytes INTEGER NOT NULL, seconds REAL NOT NULL);"
-    "PRAGMA user_version = 1;";
+    "CREATE INDEX uploads_at ON uploads(at_ms);";
+static const char *const schema_steps[] = {
+    /* 1 to 2: the history is listed, and forgotten, by time */
+    "CREATE INDEX uploads_at ON uploads(at_ms);",
+};
+static const struct schema_db schema = {schema_sql, schema_steps, 1 + LEN(schema_steps)};
 
 static status fail_sql(struct ctx *cx, const struct store *s, const char *what)
 {
@@ -74,31 +80,6 @@ static void close_db(void *db)
     sqlite3_close((sqlite3 *)db);
 }
 
-static status user_version(struct ctx *cx, struct store *s, int *out)
-{
-    CLEANUP(finalize) sqlite3_stmt *q = NULL;
-    TRY(prepare(cx, s, "PRAGMA user_version", "open", &q));
-    if (sqlite3_step(q) != SQLITE_ROW) return fail_sql(cx, s, "open");
-    *out = sqlite3_column_int(q, 0);
-    return OK;
-}
-
-static status make_schema(struct ctx *cx, struct store *s)
-{
-    int version;
-    TRY(user_version(cx, s, &version));
-    if (version == 0) { /* new; or another process is making it right now */
-        TRY(begin(cx, s, "make"));
-        status st = user_version(cx, s, &version);
-        if (!st.code && version == 0) st = run(cx, s, schema_sql, "make");
-        TRY(end(cx, s, st, "make"));
-        TRY(user_version(cx, s, &version));
-    }
-    if (version != SCHEMA_VERSION)
-        return FAIL(cx, FORMAT, "catalogue: version %d, this norn reads %d", version, SCHEMA_VERSION);
-    return OK;
-}
-
 status store_open(struct ctx *cx, const char *dir, struct store **out)
 {
     struct store *s = NEW(cx, struct store, 1);
@@ -119,7 +100,7 @@ status store_open(struct ctx *cx, const char *dir, struct store **out)
     sqlite3_busy_timeout(s->db, BUSY_MS);
     /* FULL: a table that was entered is there after a power cut, too. */
     TRY_IN(cx, run(cx, s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", "open"), "%s", path);
-    TRY_IN(cx, make_schema(cx, s), "%s", path);
+    TRY(schema_db_ready(cx, s->db, path, &schema, true));
     *out = s;
     return OK;
 }

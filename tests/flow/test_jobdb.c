@@ -190,4 +190,59 @@ static void killed_writer(struct ctx *cx)
     CHECK_OK(cx, dir_remove(cx, dir));
 }
 
-TEST_MAIN(T(rows), T(records), T(transactions), T(killed_writer))
+static void add_ended(struct ctx *cx, struct jobdb *db, const char *id, int64_t ended_ms)
+{
+    struct job_row j = job_row(id);
+    struct task_row t = task_row(id, guest, 0);
+    struct output_row o = {.name = "data", .path = "/p"};
+    CHECK_OK(cx, jobdb_add_job(cx, db, &j));
+    CHECK_OK(cx, jobdb_put_task(cx, db, &t));
+    CHECK_OK(cx, jobdb_add_output(cx, db, &t, &o));
+    j.status = ended_ms ? RUN_SUCCESS : RUN_RUNNING, j.ended_ms = ended_ms;
+    CHECK_OK(cx, jobdb_set_job(cx, db, &j));
+}
+
+static void kept(struct ctx *cx)
+{
+    const char *dir = fresh(cx), **old;
+    struct jobdb *db;
+    struct job_row got;
+    struct output_row *outs;
+    struct task_row *tasks;
+    uint64_t counts[RUN_COUNT];
+    size_t n;
+    CHECK_OK(cx, jobdb_open(cx, arena_printf(cx->mem, "%s/jobs.db", dir), false, &db));
+    add_ended(cx, db, "j1", 0); /* the oldest still runs: never among them */
+    add_ended(cx, db, "j2", 100);
+    add_ended(cx, db, "j3", 200);
+    add_ended(cx, db, "j4", 300);
+    CHECK_OK(cx, jobdb_old(cx, db, KEPT_JOBS, 0, -1, 10, &old, &n));
+    CHECK(n == 0);
+    CHECK_OK(cx, jobdb_old(cx, db, KEPT_JOBS, 201, -1, 10, &old, &n));
+    CHECK(n == 2 && strcmp(old[0], "j2") == 0 && strcmp(old[1], "j3") == 0);
+    CHECK_OK(cx, jobdb_old(cx, db, KEPT_JOBS, 201, -1, 1, &old, &n));
+    CHECK(n == 1);
+    CHECK_OK(cx, jobdb_old(cx, db, KEPT_JOBS, 0, 1, 10, &old, &n));
+    CHECK(n == 2 && strcmp(old[1], "j3") == 0);
+    CHECK_OK(cx, jobdb_old(cx, db, KEPT_OUTPUTS, 250, 0, 10, &old, &n));
+    CHECK(n == 2);
+    CHECK_OK(cx, jobdb_drop(cx, db, KEPT_OUTPUTS, "j2"));
+    CHECK_OK(cx, jobdb_drop(cx, db, KEPT_LOGS, "j3"));
+    CHECK_OK(cx, jobdb_outputs(cx, db, "j2", &outs, &n));
+    CHECK(n == 0);
+    CHECK_OK(cx, jobdb_job(cx, db, "j2", &got));
+    CHECK(got.outputs_gone && !got.logs_gone);
+    CHECK_OK(cx, jobdb_old(cx, db, KEPT_OUTPUTS, 250, 0, 10, &old, &n));
+    CHECK(n == 1 && strcmp(old[0], "j3") == 0);
+    CHECK_OK(cx, jobdb_old(cx, db, KEPT_LOGS, 250, 0, 10, &old, &n));
+    CHECK(n == 1 && strcmp(old[0], "j2") == 0);
+    CHECK_OK(cx, jobdb_drop(cx, db, KEPT_JOBS, "j2"));
+    CHECK_ERR(jobdb_job(cx, db, "j2", &got), NOTFOUND);
+    CHECK_OK(cx, jobdb_tasks(cx, db, "j2", &tasks, &n));
+    CHECK(n == 0);
+    CHECK_OK(cx, jobdb_counts(cx, db, counts));
+    CHECK(counts[RUN_SUCCESS] == 2 && counts[RUN_RUNNING] == 1 && counts[RUN_FAILED] == 0);
+    CHECK_OK(cx, dir_remove(cx, dir));
+}
+
+TEST_MAIN(T(kept), T(rows), T(records), T(transactions), T(killed_writer))

@@ -207,25 +207,27 @@ void lattice_expand(struct prg *prg, size_t t, uint64_t *a)
 
 struct lattice_work *lattice_room_take(struct lattice_rooms *r)
 {
-    for (size_t i = 0; i < LAT_ROOMS; i++) {
-        if (atomic_exchange(&r->room[i].taken, true)) continue;
-        if (!r->room[i].work) r->room[i].work = secret_alloc(sizeof *r->room[i].work);
-        if (!r->room[i].work) atomic_store(&r->room[i].taken, false);
-        return r->room[i].work;
-    }
-    return secret_alloc(sizeof(struct lattice_work));
+    size_t i = 0;
+    while (i < LAT_ROOMS && atomic_exchange(&r->room[i].taken, true))
+        i++;
+    struct lattice_work *w = i < LAT_ROOMS ? r->room[i].work : NULL;
+    if (!w) w = secret_alloc(sizeof *w);
+    if (w) w->room = i;
+    if (i == LAT_ROOMS) return w;
+    r->room[i].work = w;
+    if (!w) atomic_store(&r->room[i].taken, false);
+    return w;
 }
 
 void lattice_room_give(struct lattice_rooms *r, struct lattice_work *w)
 {
     if (!w) return;
+    size_t i = w->room;
     secret_wipe(w, sizeof *w);
-    for (size_t i = 0; i < LAT_ROOMS; i++)
-        if (r->room[i].work == w) {
-            atomic_store(&r->room[i].taken, false);
-            return;
-        }
-    secret_free(w);
+    if (i < LAT_ROOMS)
+        atomic_store(&r->room[i].taken, false);
+    else
+        secret_free(w);
 }
 
 void lattice_rooms_free(struct lattice_rooms *r)

@@ -151,6 +151,7 @@ struct lattice_work {
     _Alignas(64) int8_t small[LAT_DIM];
     _Alignas(64) uint16_t random[3 * LAT_DIM];
     uint32_t flood[LAT_STREAMS * LAT_PACK * 4];
+    size_t room; /* its number; LAT_ROOMS: none */
 };
 enum { LAT_ROOMS = 32 };
 /* Secret memory is dear to make (locked pages), so it is kept for the next chunk. */

@@ -50,6 +50,13 @@ static const struct {
     {"work_mode", NO_MEANING, NULL},
 };
 
+bool conf_job_parameter_known(const char *name)
+{
+    for (size_t i = 0; i < LEN(job_parameters); i++)
+        if (strcmp(name, job_parameters[i].name) == 0) return true;
+    return false;
+}
+
 static status warn(struct ctx *cx, json_t *warnings, const char *text)
 {
     if (!text || json_array_append_new(warnings, json_string(text))) return FAIL(cx, NOMEM, "a warning");

@@ -25,6 +25,7 @@ struct conf {
 };
 /* j must outlive *out. warnings: a JSON array, appended to. ARG, FORMAT, LIMIT name the key. */
 status conf_parse(struct ctx *cx, const json_t *j, struct conf *out, json_t *warnings);
+bool conf_job_parameter_known(const char *name); /* FATE has one of that name */
 /* What this conf says for one component at one party, merged; an empty object when nothing. Caller owns *out.
  */
 status conf_component(struct ctx *cx, const struct conf *c, const char *component, struct party who,

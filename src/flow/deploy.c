@@ -46,7 +46,11 @@ static status deploy_here(struct request *rq, const json_t *body)
     for (size_t i = 0; i < c.n_parties; i++) {
         if (c.parties[i].id != s->set->party) continue;
         struct model_key key = {role_name(c.parties[i].role), s->set->party, id, version};
-        TRY(model_deploy(cx, arena_printf(cx->mem, "%s/models", s->dir), &key, components, n, fresh));
+        const char *models = arena_printf(cx->mem, "%s/models", s->dir);
+        if (json_object_get(body, "dsl"))
+            TRY(model_deploy_dsl(cx, models, &key, json_object_get(body, "dsl"), fresh));
+        else
+            TRY(model_deploy(cx, models, &key, components, n, fresh));
     }
     return OK;
 }

@@ -42,6 +42,8 @@ enum sql {
     SQL_ADD_JOB,
     SQL_SET_JOB,
     SQL_JOB,
+    SQL_SET_CONF,
+    SQL_COUNT_JOBS,
     SQL_JOBS,
     SQL_OPEN,
     SQL_PUT_TASK,
@@ -76,6 +78,8 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_SET_JOB] = "UPDATE jobs SET status=?2, reason=?3, attempt=?4, started_ms=?5, ended_ms=?6, "
                     "progress=?7 WHERE job=?1",
     [SQL_JOB] = "SELECT " JOB_COLUMNS " FROM jobs WHERE job=?",
+    [SQL_SET_CONF] = "UPDATE jobs SET conf=?2 WHERE job=?1",
+    [SQL_COUNT_JOBS] = "SELECT count(*) FROM jobs",
     [SQL_JOBS] = "SELECT " JOB_COLUMNS " FROM jobs ORDER BY job DESC LIMIT ?",
     [SQL_OPEN] = "SELECT " JOB_COLUMNS " FROM jobs WHERE status IN ('waiting','running') ORDER BY job",
     [SQL_PUT_TASK] =
@@ -322,6 +326,24 @@ status jobdb_set_job(struct ctx *cx, struct jobdb *db, const struct job_row *j)
     TRY(query(cx, db, SQL_SET_JOB, &s, "sssiiii", j->job, run_status_name(j->status), j->reason, j->attempt,
               j->started_ms, j->ended_ms, j->progress));
     return finish(cx, db, s);
+}
+
+status jobdb_set_conf(struct ctx *cx, struct jobdb *db, const char *job, const char *conf)
+{
+    sqlite3_stmt *s;
+    TRY(query(cx, db, SQL_SET_CONF, &s, "ss", job, conf));
+    return finish(cx, db, s);
+}
+
+status jobdb_count(struct ctx *cx, struct jobdb *db, size_t *n)
+{
+    sqlite3_stmt *s;
+    bool row;
+    TRY(query(cx, db, SQL_COUNT_JOBS, &s, ""));
+    TRY(step(cx, db, s, &row));
+    *n = row ? (size_t)sqlite3_column_int64(s, 0) : 0;
+    sqlite3_reset(s);
+    return OK;
 }
 
 status jobdb_job(struct ctx *cx, struct jobdb *db, const char *job, struct job_row *out)

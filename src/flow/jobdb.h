@@ -78,6 +78,8 @@ status jobdb_check(struct ctx *cx, struct jobdb *db, const char **out);
 status jobdb_add_job(struct ctx *cx, struct jobdb *db, const struct job_row *j); /* EXISTS */
 status jobdb_set_job(struct ctx *cx, struct jobdb *db,
                      const struct job_row *j); /* status, reason, attempt, times, progress */
+status jobdb_set_conf(struct ctx *cx, struct jobdb *db, const char *job, const char *conf);
+status jobdb_count(struct ctx *cx, struct jobdb *db, size_t *n);                          /* of jobs */
 status jobdb_job(struct ctx *cx, struct jobdb *db, const char *job, struct job_row *out); /* NOTFOUND */
 /* Newest first; max 0 = all. */
 status jobdb_jobs(struct ctx *cx, struct jobdb *db, size_t max, struct job_row **out, size_t *n);

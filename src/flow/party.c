@@ -105,6 +105,7 @@ static status store_rows(struct job *j, const json_t *keep)
         if (!party_same(old.initiator, j->row.initiator))
             return FAIL(&j->cx, AUTH, "job %s is another's", j->row.job);
         TRY(job_keep(j, keep));
+        TRY(jobdb_set_conf(&j->cx, s->db, j->row.job, j->row.conf)); /* it may have been changed since */
         return jobdb_set_job(&j->cx, s->db, &j->row);
     }
     TRY(jobdb_add_job(&j->cx, s->db, &j->row));

@@ -62,9 +62,11 @@ struct ask {
     struct plan plan;
     char id[JOB_ID_MAX + 1];
     size_t waiting;
-    struct err err;     /* the first refusal */
-    struct job_row old; /* rerun: the job as it ended */
-    json_t *answers;    /* rerun: site -> what is done there */
+    struct err err;      /* the first refusal */
+    struct job_row old;  /* rerun: the job as it ended */
+    json_t *answers;     /* rerun: site -> what is done there */
+    bool force;          /* rerun: also what has succeeded; of `again` only, and what depends on it */
+    const json_t *again; /* names, may be NULL: all; borrowed from the request */
 };
 
 struct ask_one {
@@ -260,6 +262,15 @@ static bool done_at(const struct ask *a, struct party who, const char *component
 }
 
 /* What need not run again: done at all parties that run it, and all it depends on kept as well. */
+static bool asked_again(const struct ask *a, const char *component)
+{
+    for (size_t i = 0; i < json_array_size(a->again); i++) {
+        const char *name = json_string_value(json_array_get(a->again, i));
+        if (name && strcmp(name, component) == 0) return a->force;
+    }
+    return a->force && !a->again;
+}
+
 static json_t *kept_components(const struct ask *a)
 {
     const struct dsl *d = &a->plan.dsl;
@@ -267,7 +278,7 @@ static json_t *kept_components(const struct ask *a)
     json_t *list = json_array();
     for (size_t k = 0; k < d->n; k++) {
         size_t i = d->order[k];
-        keep[i] = true;
+        keep[i] = !asked_again(a, d->components[i].name);
         for (size_t q = 0; q < d->components[i].n_after; q++)
             keep[i] = keep[i] && keep[d->components[i].after[q]];
         for (size_t q = 0; q < a->plan.conf.n_parties && keep[i]; q++) {
@@ -332,7 +343,9 @@ static status rerun(struct request *rq, const json_t *body)
     TRY(js_get_str(cx, body, "job", &id));
     if (job_find(s, id)) return FAIL(cx, STATE, "job %.40s has not ended", id);
     TRY(jobdb_job(cx, s->db, id, &a->old));
-    if (a->old.status == RUN_SUCCESS)
+    a->force = json_is_true(json_object_get(body, "force"));
+    a->again = json_object_get(body, "components");
+    if (a->old.status == RUN_SUCCESS && !a->force)
         return FAIL(cx, STATE, "job %s has succeeded: nothing to run again", id);
     if (!a->old.driving) {
         site_call(s, a->old.initiator.id, "job.rerun", body, CHECK_MS, forwarded, rq);
@@ -348,6 +361,11 @@ static status rerun(struct request *rq, const json_t *body)
     for (size_t i = 0, n = plan_sites(&a->plan, s->set->party, sites); i < n; i++)
         takes_part = takes_part || sites[i] == rq->party;
     if (!takes_part) return FAIL(cx, AUTH, "party %u takes no part in job %s", rq->party, id);
+    for (size_t i = 0; i < json_array_size(a->again); i++) {
+        const char *name = json_string_value(json_array_get(a->again, i));
+        if (!name || dsl_find(&a->plan.dsl, name) == SIZE_MAX)
+            return FAIL(cx, ARG, "job %s has no component %.64s", id, name ? name : "of that kind");
+    }
     TRY(check_peers(cx, s, &a->plan));
     a->rq = rq;
     a->answers = json_object();

@@ -152,8 +152,9 @@ static status build(struct ctx *cx, const char *from, const char *to, const json
     return pipeline_rewrite(cx, to, dsl, version, parent_version);
 }
 
-status model_deploy(struct ctx *cx, const char *dir, const struct model_key *parent,
-                    const char *const *components, size_t n, const char *new_version)
+/* given NULL: the DSL is made of the training's and the components. */
+static status deploy(struct ctx *cx, const char *dir, const struct model_key *parent, const json_t *given,
+                     const char *const *components, size_t n, const char *new_version)
 {
     struct model_pipeline p;
     const char *from, *to;
@@ -167,7 +168,10 @@ status model_deploy(struct ctx *cx, const char *dir, const struct model_key *par
     TRY(model_path(cx, dir, &child, &to));
     if (file_exists(to)) return FAIL(cx, EXISTS, "model version %s", new_version);
     CLEANUP(json_decrefp) json_t *dsl = NULL;
-    TRY(model_infer_dsl(cx, p.train_dsl, components, n, &dsl));
+    if (given)
+        dsl = json_incref((json_t *)given);
+    else
+        TRY(model_infer_dsl(cx, p.train_dsl, components, n, &dsl));
     const char *slash = strrchr(to, '/');
     PATH(cx, tmp, "%.*s/.deploy-%s", (int)(slash - to), to, new_version);
     TRY(dir_remove(cx, tmp));
@@ -179,4 +183,42 @@ status model_deploy(struct ctx *cx, const char *dir, const struct model_key *par
         cx->err = why;
     }
     return st;
+}
+
+status model_deploy(struct ctx *cx, const char *dir, const struct model_key *parent,
+                    const char *const *components, size_t n, const char *new_version)
+{
+    return deploy(cx, dir, parent, NULL, components, n, new_version);
+}
+
+/* Each "pipeline.<component>.<alias>" of a component must be a component of the training with that output. */
+static status check_sources(struct ctx *cx, const json_t *train, const char *name, const json_t *models)
+{
+    for (size_t i = 0; i < json_array_size(models); i++) {
+        const char *s = json_string_value(json_array_get(models, i));
+        if (!s || strncmp(s, "pipeline.", 9) != 0) continue;
+        const char *dot = strchr(s + 9, '.');
+        const json_t *c =
+            dot ? json_object_getn(json_object_get(train, "components"), s + 9, (size_t)(dot - s - 9)) : NULL;
+        if (!c || json_array_size(js_at(c, "output.model")) == 0)
+            return FAIL(cx, ARG, "component %.64s: the model has no %.100s", name, s);
+    }
+    return OK;
+}
+
+status model_deploy_dsl(struct ctx *cx, const char *dir, const struct model_key *parent, const json_t *dsl,
+                        const char *new_version)
+{
+    struct model_pipeline p;
+    const char *name;
+    json_t *c;
+    const json_t *all = json_object_get(dsl, "components");
+    if (!json_is_object(all)) return FAIL(cx, ARG, "the inference DSL has no components");
+    TRY(model_load_pipeline(cx, dir, parent, &p));
+    json_object_foreach((json_t *)all, name, c)
+    {
+        TRY(model_check_name(cx, "component", name));
+        TRY(check_sources(cx, p.train_dsl, name, js_at(c, "input.model")));
+    }
+    return deploy(cx, dir, parent, dsl, NULL, 0, new_version);
 }

@@ -68,6 +68,9 @@ status model_sweep(struct ctx *cx, const char *dir, size_t *n_removed);
  * a deployed one. EXISTS, NOTFOUND; ARG as model_infer_dsl. */
 status model_deploy(struct ctx *cx, const char *dir, const struct model_key *parent,
                     const char *const *components, size_t n, const char *new_version);
+/* The same with that inference DSL instead of one made of the training's. ARG: it names a model that the parent has not. */
+status model_deploy_dsl(struct ctx *cx, const char *dir, const struct model_key *parent, const json_t *dsl,
+                        const char *new_version);
 /* One archive (FATE's zip layout) with a SHA-256 of every member in checksums.sha256, 0600; the same model gives the same
  * bytes. Import verifies each before the model is seen, and that its messages are messages; FATE's own archives bring no
  * checksums and are held to the rest (docs/formats/model.md). FORMAT: altered, cut off, another layout, a path that

@@ -38,7 +38,7 @@ struct lattice_shape lattice_shape(const struct he_params *p)
     struct lattice_shape s = {.n_blocks = (p->n_rows + LAT_ROWS - 1) / LAT_ROWS,
                               .digits = p->sum_bits > LAT_DIGIT ? 2 : 1,
                               .low_bits = low_bits(p->n_rows)};
-    s.n_streams = (size_t)(p->n_stats * s.digits);
+    s.n_streams = (size_t)p->n_stats * (size_t)s.digits;
     return s;
 }
 

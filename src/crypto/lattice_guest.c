@@ -174,7 +174,7 @@ static void encrypt_block(const struct encrypt_job *j, size_t t, struct prg *prg
     for (size_t s = 0; s < g->shape.n_streams; s++) {
         memset(w->v, 0, sizeof w->v);
         kernel->dot(g->tables, LAT_PRIMES, masks, j->secret + s * LAT_RANK, w->v);
-        prg_bytes(prg, w->random, 3 * LAT_N * sizeof w->random[0]);
+        prg_bytes(prg, w->random, sizeof w->random[0] * 3 * LAT_N);
         kernel->noise(w->random, LAT_N, w->v);
         size_t stat = s / (size_t)g->shape.digits;
         int d = (int)(s % (size_t)g->shape.digits);
@@ -225,9 +225,8 @@ status lattice_guest_encrypt(struct ctx *cx, struct lattice_guest *g, const int6
         out->n = before;
         return st;
     }
-    struct lattice_hat *old = g->secret;
-    g->secret = secret;
-    secret = old;
+    secret_free(g->secret);
+    g->secret = TAKE(secret);
     g->batch++;
     return OK;
 }

@@ -72,18 +72,20 @@ const struct he_params *lattice_host_params(const struct lattice_host *h)
 }
 
 /* --- the key --------------------------------------------------------------------------------------- */
-static status read_params(struct ctx *cx, struct reader *r, struct he_params *p, const uint8_t **id,
-                          const uint8_t **seed)
+static status read_params(struct ctx *cx, struct reader *r, struct he_params *p, uint8_t *id, uint8_t *seed)
 {
     uint8_t version, n_stats, sum_bits;
+    const uint8_t *bytes = NULL;
     uint64_t n_rows;
     const char *set;
     TRY(reader_u8(cx, r, &version));
     if (version != LATTICE_VERSION) return FAIL(cx, PROTO, "version %u, want %u", version, LATTICE_VERSION);
     TRY(reader_str(cx, r, 64, &set));
     if (strcmp(set, LATTICE_SET) != 0) return FAIL(cx, PROTO, "unknown parameter set \"%s\"", set);
-    TRY(reader_bytes(cx, r, LATTICE_ID, id));
-    TRY(reader_bytes(cx, r, 32, seed));
+    TRY(reader_bytes(cx, r, LATTICE_ID, &bytes));
+    memcpy(id, bytes, LATTICE_ID);
+    TRY(reader_bytes(cx, r, 32, &bytes));
+    memcpy(seed, bytes, 32);
     TRY(reader_u64(cx, r, &n_rows));
     TRY(reader_u8(cx, r, &n_stats));
     TRY(reader_u8(cx, r, &sum_bits));
@@ -98,8 +100,8 @@ status lattice_host_open(struct ctx *cx, struct bytes pub, struct lattice_host *
 {
     struct reader r = reader_of(pub.p, pub.n);
     struct he_params params = {0};
-    const uint8_t *id = NULL, *seed = NULL;
-    TRY_IN(cx, read_params(cx, &r, &params, &id, &seed), "lattice key");
+    uint8_t id[LATTICE_ID], seed[32];
+    TRY_IN(cx, read_params(cx, &r, &params, id, seed), "lattice key");
     struct arena *mem = arena_new(0);
     struct lattice_host *fresh = mem ? arena_alloc(mem, sizeof *fresh, 64) : NULL;
     if (!fresh) {
@@ -168,7 +170,7 @@ static status expand(struct ctx *cx, struct lattice_host *h)
     } else if (!h->masks) {
         h->masks = arena_alloc_n(h->mem, n * LAT_DIM, sizeof *h->masks, 64);
     }
-    if (!h->key_a) h->key_a = arena_alloc_n(h->mem, LAT_RANK * LAT_RANK, sizeof *h->key_a, 64);
+    if (!h->key_a) h->key_a = arena_alloc_n(h->mem, (size_t)LAT_RANK * LAT_RANK, sizeof *h->key_a, 64);
     if (!h->key_b) h->key_b = arena_alloc_n(h->mem, LAT_RANK * streams, sizeof *h->key_b, 64);
     if (!h->words) h->words = arena_alloc_n(h->mem, n * streams * LAT_STRIDE, sizeof *h->words, 64);
     if ((!h->windows && !h->masks) || !h->key_a || !h->key_b || !h->words)
@@ -194,7 +196,7 @@ static status load_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end,
             const uint8_t *from = j->blocks + (t * n + s) * LAT_N * 8;
             if (t < h->shape.n_blocks) {
                 uint64_t *to = h->words + (t * n + s) * LAT_STRIDE;
-                memcpy(to + LAT_PACK, from, LAT_N * 8);
+                memcpy(to + LAT_PACK, from, LAT_N * sizeof *to);
                 for (size_t k = 0; k < LAT_PACK; k++)
                     to[k] = 0 - to[LAT_N + k];
             } else {
@@ -271,7 +273,7 @@ static status make_sets(struct ctx *cx, struct sums *j)
     struct set *s = NULL;
     for (size_t i = 0, last = SIZE_MAX; i < j->n_rows; i++) {
         size_t row = j->rows ? j->rows[i] : i, t = row / LAT_ROWS;
-        if (t != last && (!s || s->n_rows >= n_rows || t - s->block >= span)) {
+        if (!s || (t != last && (s->n_rows >= n_rows || t - s->block >= span))) {
             s = &j->set[j->n_sets++];
             *s = (struct set){.row = i, .block = t};
         }
@@ -322,19 +324,18 @@ static size_t take_window(struct lattice_host *h)
     return i;
 }
 
-/* Component k of A over the sets [begin, end) of those at hand. */
+/* Component k of A over the sets [begin, end) of those at hand. made: room for windows where they are not kept. */
 static void add_masks(struct sums *j, size_t k, size_t begin, size_t end, uint64_t *made,
                       uint64_t (*acc)[LAT_STRIDE])
 {
     const struct lattice_host *h = j->h;
     for (size_t s = begin; s < end; s++) {
         const struct set *set = &j->set[s];
-        const uint64_t *win =
-            h->windows + (h->windows ? (k * h->shape.n_blocks + set->block) * LAT_WINDOW : 0);
-        for (size_t i = 0; !h->windows && i < set->n_blocks; i++)
+        const uint64_t *win = made;
+        if (!made) win = h->windows + (k * h->shape.n_blocks + set->block) * LAT_WINDOW;
+        for (size_t i = 0; made && i < set->n_blocks; i++)
             make_window(h->masks + (set->block + i) * LAT_DIM + k * LAT_N, made + i * LAT_WINDOW);
-        h->tables->kernel->sum_masks(h->windows ? win : made, j->run + (s - j->begin) * j->n_buckets,
-                                     j->n_buckets, j->list, acc);
+        h->tables->kernel->sum_masks(win, j->run + (s - j->begin) * j->n_buckets, j->n_buckets, j->list, acc);
     }
 }
 
@@ -346,7 +347,7 @@ static status masks_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end
     size_t n = j->end - j->begin, room = h->windows ? h->n_windows : take_window(h);
     uint64_t *made = room < h->n_windows ? h->window[room].words : NULL;
     (void)chunk;
-    if (!h->windows && !made) made = NEW(cx, uint64_t, MADE_BLOCKS * LAT_WINDOW);
+    if (!h->windows && !made) made = NEW(cx, uint64_t, (size_t)MADE_BLOCKS * LAT_WINDOW);
     if (!h->windows && !made) return FAIL(cx, NOMEM, "windows of %d blocks", MADE_BLOCKS);
     for (size_t u = begin; u < end; u++) {
         size_t share = u / LAT_RANK;
@@ -376,7 +377,7 @@ static status make_windows(struct ctx *cx, struct lattice_host *h)
 {
     size_t n = pool_threads(cx->pool);
     for (; !h->windows && h->n_windows < n && h->n_windows < LAT_ROOMS; h->n_windows++) {
-        uint64_t *w = arena_alloc_n(h->mem, MADE_BLOCKS * LAT_WINDOW, sizeof *w, 64);
+        uint64_t *w = arena_alloc_n(h->mem, (size_t)MADE_BLOCKS * LAT_WINDOW, sizeof *w, 64);
         if (!w) return FAIL(cx, NOMEM, "windows of %d blocks", MADE_BLOCKS);
         h->window[h->n_windows].words = w;
     }
@@ -494,13 +495,13 @@ static void finish_group(const struct reply_job *j, size_t q, struct prg *prg, s
     memset(w->u, 0, sizeof w->u);
     for (size_t k = 0; k < LAT_RANK; k++)
         t->kernel->dot(t, 2, h->key_a + k * LAT_RANK, w->hat, w->u + k * LAT_N);
-    prg_bytes(prg, w->random, 3 * LAT_DIM * sizeof w->random[0]);
+    prg_bytes(prg, w->random, sizeof w->random[0] * 3 * LAT_DIM);
     t->kernel->noise(w->random, LAT_DIM, w->u);
     add_masks_of(j->sums, q, w->u);
     t->kernel->pack(w->u, LAT_DIM, out);
-    out += LAT_DIM * LAT_REPLY_BYTES;
+    out += (size_t)LAT_DIM * LAT_REPLY_BYTES;
     prg_bytes(prg, w->flood, n_streams * LAT_PACK * 4 * sizeof w->flood[0]);
-    for (size_t s = 0; s < n_streams; s++, out += LAT_PACK * LAT_REPLY_BYTES) {
+    for (size_t s = 0; s < n_streams; s++, out += (size_t)LAT_PACK * LAT_REPLY_BYTES) {
         t->kernel->dot_low(t, 2, h->key_b + s * LAT_RANK, w->hat, w->v);
         for (size_t b = 0; b < LAT_PACK; b++) {
             const uint32_t *f = w->flood + (s * LAT_PACK + b) * 4;

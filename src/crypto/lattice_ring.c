@@ -133,7 +133,7 @@ static void hat_word(const struct lattice_tables *t, int primes, const uint64_t 
 static void dot(const struct lattice_tables *t, int primes, const struct lattice_hat *x,
                 const struct lattice_hat *y, uint64_t *acc)
 {
-    uint32_t s[LAT_PRIMES][LAT_N];
+    uint32_t s[LAT_PRIMES][LAT_N] = {{0}};
     for (int i = 0; i < primes; i++) {
         uint32_t p = lattice_prime[i];
         for (size_t k = 0; k < LAT_N; k++) {
@@ -148,7 +148,7 @@ static void dot(const struct lattice_tables *t, int primes, const struct lattice
             s[i][k] = mod_below(mod_redc((uint64_t)s[i][k] * t->scale[i], p, t->p_inv[i]), p);
     }
     for (size_t k = 0; k < LAT_N; k++)
-        acc[k] += mod_join(t, primes, s[0][k], s[1][k], primes > 2 ? s[2][k] : 0);
+        acc[k] += mod_join(t, primes, s[0][k], s[1][k], s[2][k]);
     secret_wipe(s, sizeof s);
 }
 

@@ -30,13 +30,14 @@ static void usage(FILE *to)
     fputs("norn - federated learning between organisations\n\nusage: norn COMMAND [...]\n\n", to);
     for (size_t i = 0; i < LEN(commands); i++)
         if (commands[i].text) fprintf(to, "  %-11s %s\n", commands[i].name, commands[i].text);
-    fputs(
-        "\nEvery command teaches itself: norn COMMAND --help. Two sites on one machine:\n"
-        "  norn ca init ca --name demo\n"
-        "  norn site init bank   --party 9999  --listen 127.0.0.1:9371 --http 127.0.0.1:9380 --peer 10000=127.0.0.1:9372 --ca ca\n"
-        "  norn site init clinic --party 10000 --listen 127.0.0.1:9372 --http 127.0.0.1:9381 --peer 9999=127.0.0.1:9371  --ca ca\n"
-        "  norn site run bank && norn site run clinic\n",
-        to);
+    fputs("\nEvery command teaches itself: norn COMMAND --help. Two sites on one machine:\n"
+          "  norn ca init ca --name demo\n"
+          "  norn site init bank   --party 9999  --listen 127.0.0.1:9371 --http 127.0.0.1:9380 --peer "
+          "10000=127.0.0.1:9372 --ca ca\n"
+          "  norn site init clinic --party 10000 --listen 127.0.0.1:9372 --http 127.0.0.1:9381 --peer "
+          "9999=127.0.0.1:9371  --ca ca\n"
+          "  norn site run bank && norn site run clinic\n",
+          to);
 }
 
 static int run(struct ctx *cx, int argc, char **argv)

@@ -327,6 +327,6 @@ struct party task_party(const struct task *t, enum role role, size_t k)
 {
     for (size_t i = 0; i < t->n_parties; i++)
         if (t->parties[i].role == role && k-- == 0) return t->parties[i];
-    assert(!"a party of that number");
+    assert(false && "a party of that number");
     return (struct party){role, 0};
 }

@@ -52,10 +52,13 @@ int main(int argc, char **argv)
         struct stat st;
         size_t n = 0;
         int rc = stat(argv[i], &st);
-        if (rc == 0 && S_ISDIR(st.st_mode)) rc = run_folder(argv[i], &n);
-        else if (rc == 0) rc = run_file(argv[i]), n = 1;
+        if (rc == 0 && S_ISDIR(st.st_mode))
+            rc = run_folder(argv[i], &n);
+        else if (rc == 0)
+            rc = run_file(argv[i]), n = 1;
         if (rc != 0 || n == 0) bad++;
-        printf("%s %d - %zu files of %s\n", rc == 0 && n ? "ok" : "not ok", i, n, strrchr(argv[i], '/') ?: argv[i]);
+        printf("%s %d - %zu files of %s\n", rc == 0 && n ? "ok" : "not ok", i, n,
+               strrchr(argv[i], '/') ?: argv[i]);
     }
     return bad != 0;
 }

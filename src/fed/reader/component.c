@@ -117,7 +117,7 @@ static status run(struct ctx *cx, struct task *t)
     if (!in)
         return FAIL(cx, NOTFOUND, "table %s/%s is not among this site's tables",
                     task_str(t, "table.namespace"), task_str(t, "table.name"));
-    struct column_spec *cols;
+    struct column_spec *cols = NULL;
     TRY(name_columns(cx, t, in, &cols));
     uint32_t *rows = NEW(cx, uint32_t, in->n_rows + 1);
     if (!rows) return FAIL(cx, NOMEM, "%zu row numbers", in->n_rows);

@@ -2,7 +2,7 @@
 #include "base/arena.h"
 #include "base/pool.h"
 #include "learn/gbdt_int.h"
-#include <math.h>
+#include <assert.h>
 #include <string.h>
 
 #define BLOCK_ROWS 4096 /* routed, summed and moved at a time; fixes the order of the double sums */
@@ -512,6 +512,7 @@ status grower_run(struct ctx *cx, struct grower *w, const struct growth *in, str
     }
     for (size_t i = 0; i < w->n_cur; i++)
         end_as_leaf(w, i);
+    assert(w->node); /* the root at least */
     struct tree_node *node = NEW(cx, struct tree_node, w->n_nodes);
     if (!node) return FAIL(cx, NOMEM, "a tree of %zu nodes", w->n_nodes);
     memcpy(node, w->node, w->n_nodes * sizeof *node);

@@ -4,6 +4,7 @@
 #include "learn/gbdt.h"
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define ROWS 512 /* go down a tree together */
 
@@ -161,8 +162,8 @@ static status score_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end
     if (!x || !col || !leaf) return FAIL(cx, NOMEM, "%zu rows of %zu columns", n, j->n_used);
     TRY(read_rows(cx, j, begin, end, x, col));
     double *score = j->score + begin * dim;
-    for (size_t i = 0; i < n * dim; i++)
-        score[i] = j->e->init[i % dim];
+    for (size_t i = 0; i < n; i++)
+        memcpy(score + i * dim, j->e->init, dim * sizeof *score);
     for (size_t t = 0; t < j->n_trees; t++) {
         const struct tree_node *nodes = j->e->trees[t].nodes;
         find_leaves(&j->steps[t], x, j->n_used, n, leaf);

@@ -54,7 +54,7 @@ status binary_rank(struct ctx *cx, const double *y, const double *score, size_t 
     uint64_t *tp = NEW(cx, uint64_t, n + 1), *fp = NEW(cx, uint64_t, n + 1);
     if (!cut || !tp || !fp) return FAIL(cx, NOMEM, "ranking %zu scores", n);
     struct arena_mark mark = arena_mark(cx->mem);
-    struct side pos, neg;
+    struct side pos = {0}, neg = {0};
     TRY(sort_side(cx, y, score, n, 1, &pos));
     TRY(sort_side(cx, y, score, n, 0, &neg));
     size_t k = 0, p = 0, q = 0;

@@ -517,5 +517,24 @@ static void explodes(struct ctx *cx)
     CHECK(strstr(cx->err.msg, "no numbers any more"));
 }
 
+/* With any little memory training ends with NOMEM or is done; nothing half made is handed out. */
+static void memory_runs_out(struct ctx *cx)
+{
+    struct world w;
+    make_world(cx, &scenes[3], &w);
+    struct arena *mem = cx->mem;
+    size_t refused = 0, done = 0;
+    for (size_t cap = 256; cap < 64 << 20 && !done; cap += cap / 2) {
+        CLEANUP(arena_freep) struct arena *little = arena_new(cap);
+        const struct ensemble *e = NULL;
+        cx->mem = little;
+        status st = gbdt_train(cx, &w.p, &w.d, NULL, NULL, &e);
+        CHECK(st.code == ERR_OK || (st.code == ERR_NOMEM && e == NULL));
+        refused += st.code == ERR_NOMEM, done += st.code == ERR_OK;
+        cx->mem = mem;
+    }
+    CHECK(refused > 3 && done == 1);
+}
+
 TEST_MAIN(T(one_result_for_any_threads), T(scores_are_the_trees), T(warm_start), T(stops),
-          T(peers_make_the_same_trees), T(lies_of_peers), T(refuses), T(explodes))
+          T(peers_make_the_same_trees), T(lies_of_peers), T(refuses), T(explodes), T(memory_runs_out))

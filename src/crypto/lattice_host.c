@@ -100,7 +100,7 @@ status lattice_host_open(struct ctx *cx, struct bytes pub, struct lattice_host *
 {
     struct reader r = reader_of(pub.p, pub.n);
     struct he_params params = {0};
-    uint8_t id[LATTICE_ID], seed[32];
+    uint8_t id[LATTICE_ID] = {0}, seed[32] = {0};
     TRY_IN(cx, read_params(cx, &r, &params, id, seed), "lattice key");
     struct arena *mem = arena_new(0);
     struct lattice_host *fresh = mem ? arena_alloc(mem, sizeof *fresh, 64) : NULL;

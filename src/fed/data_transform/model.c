@@ -5,21 +5,15 @@
 #include "model/pb_json.h"
 #include <string.h>
 
-typedef Fate__DataTransformMeta__ExclusiveDataTypeEntry TypeEntry;
-typedef Fate__DataTransformImputerParam__MissingReplaceValueEntry MissingValue;
-typedef Fate__DataTransformImputerParam__MissingValueRatioEntry MissingRatio;
-typedef Fate__DataTransformOutlierParam__OutlierReplaceValueEntry OutlierValue;
-typedef Fate__DataTransformOutlierParam__OutlierValueRatioEntry OutlierRatio;
-
 static const char *const no_text = "";
 
 /* ---- to protobuf ---- */
 
-/* An array of n pointers to n entries of a map from names to values. */
-#define PB_MAP(cx, T, init, count, ptrs, keys, values)                                                       \
+/* An array of `count` pointers to as many entries of a map from names to values. */
+#define PB_MAP(cx, init, count, ptrs, keys, values)                                                          \
     do {                                                                                                     \
-        T *entry_ = NEW(cx, T, (count) + 1);                                                                 \
-        (ptrs) = NEW(cx, T *, (count) + 1);                                                                  \
+        __typeof__(*(ptrs)) entry_ = NEW(cx, __typeof__(**(ptrs)), (count) + 1);                             \
+        (ptrs) = NEW(cx, __typeof__(*(ptrs)), (count) + 1);                                                  \
         if (!entry_ || !(ptrs)) return FAIL(cx, NOMEM, "%zu entries", (size_t)(count));                      \
         for (size_t i_ = 0; i_ < (count); i_++) {                                                            \
             init(&entry_[i_]);                                                                               \
@@ -46,7 +40,7 @@ static status meta_to_pb(struct ctx *cx, const struct dt_spec *s, struct bytes *
     if (s->with_label) m.label_name = (char *)s->label_name, m.label_type = (char *)s->label_type;
     m.output_format = (char *)s->output_format;
     m.n_exclusive_data_type = s->n_exclusive;
-    PB_MAP(cx, TypeEntry, fate__data_transform_meta__exclusive_data_type_entry__init, s->n_exclusive,
+    PB_MAP(cx, fate__data_transform_meta__exclusive_data_type_entry__init, s->n_exclusive,
            m.exclusive_data_type, s->exclusive_name, s->exclusive_type);
     imputer.is_imputer = s->missing.on;
     if (s->missing.on ||
@@ -77,16 +71,16 @@ static status param_to_pb(struct ctx *cx, const struct dt_spec *s, struct bytes 
     if (s->with_label) m.label_name = (char *)s->label_name;
     if (s->missing.on) {
         imputer.n_missing_replace_value = imputer.n_missing_value_ratio = n;
-        PB_MAP(cx, MissingValue, fate__data_transform_imputer_param__missing_replace_value_entry__init, n,
+        PB_MAP(cx, fate__data_transform_imputer_param__missing_replace_value_entry__init, n,
                imputer.missing_replace_value, s->header, s->missing.value);
-        PB_MAP(cx, MissingRatio, fate__data_transform_imputer_param__missing_value_ratio_entry__init, n,
+        PB_MAP(cx, fate__data_transform_imputer_param__missing_value_ratio_entry__init, n,
                imputer.missing_value_ratio, s->header, s->missing.rate);
     }
     if (s->outlier.on) {
         outlier.n_outlier_replace_value = outlier.n_outlier_value_ratio = n;
-        PB_MAP(cx, OutlierValue, fate__data_transform_outlier_param__outlier_replace_value_entry__init, n,
+        PB_MAP(cx, fate__data_transform_outlier_param__outlier_replace_value_entry__init, n,
                outlier.outlier_replace_value, s->header, s->outlier.value);
-        PB_MAP(cx, OutlierRatio, fate__data_transform_outlier_param__outlier_value_ratio_entry__init, n,
+        PB_MAP(cx, fate__data_transform_outlier_param__outlier_value_ratio_entry__init, n,
                outlier.outlier_value_ratio, s->header, s->outlier.rate);
     }
     m.imputer_param = &imputer, m.outlier_param = &outlier;

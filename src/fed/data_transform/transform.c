@@ -285,7 +285,7 @@ static bool nothing_changes(const struct work *w)
 static status share(struct ctx *cx, struct work *w, const char *path)
 {
     const struct table *t = w->job.t;
-    struct column_spec *s;
+    struct column_spec *s = NULL;
     for (size_t j = 0; j < w->n_cols; j++)
         w->cols[j].out = w->cols[j].from->type;
     TRY(specs_of(cx, w, &s));
@@ -354,7 +354,7 @@ static status rewrite(struct ctx *cx, const struct work *w, const char *path,
     size_t room = BATCH_CELLS / (w->n_cols + 1);
     room = room < BATCH_LEAST ? BATCH_LEAST : room > BATCH_MOST ? BATCH_MOST : room;
     if (room > t->n_rows) room = t->n_rows;
-    struct column_spec *s;
+    struct column_spec *s = NULL;
     struct batch b;
     TRY(specs_of(cx, w, &s));
     TRY(batch_new(cx, w, room, &b));

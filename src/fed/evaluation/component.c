@@ -248,10 +248,16 @@ static status class_values(struct ctx *cx, const struct prediction_set *s, doubl
     return OK;
 }
 
+/* x is one of the values. */
 static uint32_t index_of(const double *value, size_t n, double x)
 {
-    const double *at = bsearch(&x, value, n, sizeof x, compare_f64);
-    return (uint32_t)(at - value);
+    size_t lo = 0;
+    while (n > 1) {
+        size_t half = n / 2;
+        if (value[lo + half] <= x) lo += half;
+        n -= half;
+    }
+    return (uint32_t)lo;
 }
 
 struct classes {
@@ -357,7 +363,7 @@ static status one_vs_rest(struct ctx *cx, struct evaluation *e, const struct pre
 {
     for (size_t i = 0; i < n; i++) {
         struct prediction_classes c;
-        double auc, ks;
+        double auc = 0, ks = 0;
         TRY(predictions_classes(cx, e->table, &sets[i], &c));
         bool train = strcmp(sets[i].type, "train") == 0;
         for (size_t k = 0; k < c.n; k++) {

@@ -1,6 +1,7 @@
 #include "fed/evaluation/predictions.h"
 #include "base/arena.h"
 #include "base/num.h"
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -99,8 +100,9 @@ static status text_labels(struct ctx *cx, const struct table *t, const struct co
 status predictions_read(struct ctx *cx, const struct table *t, const struct prediction_wants *wants,
                         struct prediction_set **out, size_t *n)
 {
-    const struct column *c[N_NAMES];
+    const struct column *c[N_NAMES] = {0};
     TRY(find_columns(cx, t, c));
+    assert(c[LABEL] && c[RESULT] && c[SCORE] && c[TYPE]);
     struct prediction_set *s = NEW(cx, struct prediction_set, PREDICTION_TYPES);
     uint8_t *of = NEW(cx, uint8_t, t->n_rows + 1);
     if (!s || !of) return FAIL(cx, NOMEM, "%zu predictions", t->n_rows);
@@ -133,8 +135,8 @@ static bool eat(struct detail *d, char c)
 /* 'name': number */
 static bool next_class(struct detail *d, struct bytes *name, double *p)
 {
-    char quote = eat(d, '\'') ? '\'' : eat(d, '"') ? '"' : 0;
-    const char *end = quote ? memchr(d->p, quote, (size_t)(d->end - d->p)) : NULL;
+    bool single = eat(d, '\''), quoted = single || eat(d, '"');
+    const char *end = quoted ? memchr(d->p, single ? '\'' : '"', (size_t)(d->end - d->p)) : NULL;
     if (!end) return false;
     *name = (struct bytes){(const uint8_t *)d->p, (size_t)(end - d->p)};
     d->p = end + 1;

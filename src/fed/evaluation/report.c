@@ -2,7 +2,7 @@
 #include "base/arena.h"
 #include "base/num.h"
 #include <math.h>
-#include <string.h>
+#include <stdio.h>
 
 double report_round(double x)
 {
@@ -169,11 +169,10 @@ static json_t *interval_list(const struct stability *s)
     json_t *a = json_array();
     for (size_t i = 0; i < s->n; i++) {
         char from[32], to[32], text[72];
-        size_t n = num_format_f64(report_round(s->edge[i]), from),
-               m = num_format_f64(report_round(s->edge[i + 1]), to);
-        text[0] = '[', memcpy(text + 1, from, n), memcpy(text + 1 + n, ", ", 2), memcpy(text + 3 + n, to, m);
-        text[3 + n + m] = i + 1 < s->n ? ')' : ']';
-        json_array_append_new(a, json_stringn(text, 4 + n + m));
+        from[num_format_f64(report_round(s->edge[i]), from)] = 0;
+        to[num_format_f64(report_round(s->edge[i + 1]), to)] = 0;
+        snprintf(text, sizeof text, "[%s, %s%c", from, to, i + 1 < s->n ? ')' : ']');
+        json_array_append_new(a, json_string(text));
     }
     return a;
 }

@@ -20,7 +20,7 @@
 #include "net/channel.h"
 #include "table/table.h"
 
-#define PSI_CHUNK 32768u
+#define PSI_CHUNK ((size_t)32768)
 
 struct psi_progress { /* may be NULL in the calls below */
     void (*fn)(void *arg, uint64_t ids_done, uint64_t ids_all);

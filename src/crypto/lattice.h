@@ -9,8 +9,8 @@
  * Buckets. Eight buckets share a reply cipher: where row i belongs to bucket j of the eight, the host adds
  * X^(j - 8 i) A and X^(j - 8 i) B. Coefficient j of the sum then holds the sum of bucket j and nothing else,
  * and the other coefficients of B are not even computed. All rotations for one j are by whole vectors of 8 words.
- * Hiding. The batch carries five more blocks of zeros, a public key; the host adds a fresh encryption of zero under
- * it, and noise far above that of the rows (lattice_describe: flood_bits). Then q is switched to 2^40.
+ * Hiding. The batch carries five more blocks, of zeros: a public key, which hosts use modulo 2^48. A host adds a fresh
+ * encryption of zero under it, and noise far above that of the rows (lattice_describe: flood_bits). Then q becomes 2^40.
  *
  * Sources: Langlois, Stehle, "Worst-case to average-case reductions for module lattices", 2015; Lyubashevsky, Peikert,
  * Regev, EUROCRYPT 2010 (public key); coefficient packing as in Huang et al., "Cheetah", USENIX Security 2022.
@@ -36,7 +36,8 @@ status lattice_guest_encrypt(struct ctx *cx, struct lattice_guest *g, const int6
 status lattice_guest_decrypt(struct ctx *cx, struct lattice_guest *g, struct bytes reply, size_t n_buckets,
                              int64_t *sums);
 
-/* Memory: 320 bytes a row, and 72 bytes a row and digit of the batch. */
+/* Memory, from the first batch on: for A 640 bytes a row, or 320 where that would be more than 256 MiB; 65 bytes a row
+ * and digit; and the sums of A over all rows with the bins they belong to, if below 512 MiB. */
 status lattice_host_open(struct ctx *cx, struct bytes pub, struct lattice_host **out);
 void lattice_host_free(struct lattice_host *h);
 void lattice_host_freep(struct lattice_host **h);

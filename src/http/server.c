@@ -249,7 +249,7 @@ void server_answer(struct exchange *ex)
 
 /* ---- starting ---- */
 
-static void on_error(void *cls, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static void on_error(void *cls, const char *format, va_list ap)
 {
     struct http *h = cls;
     char text[256];

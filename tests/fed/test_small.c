@@ -54,7 +54,7 @@ static void toy_adds(struct ctx *cx)
 
 static void reader_names(struct ctx *cx)
 {
-    static const double x[] = {1.5, 2, NAN, -3, 0.25, 4, 4, 4};
+    static const double x[] = {1.5, 2, (double)NAN, -3, 0.25, 4, 4, 4};
     static const double y[] = {0, 1, 1, 0};
     struct party me = {ROLE_GUEST, 9999};
     const char *dir = fed_dir(cx, "reader");

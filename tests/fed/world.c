@@ -17,7 +17,7 @@ static void fill(const struct scene *s, struct shuffle *r, size_t n, size_t n_co
             x[j * n + i] = v;
         }
         for (size_t j = 0; j < n_cols; j++)
-            if (shuffle_unit(r) < s->missing) x[j * n + i] = NAN;
+            if (shuffle_unit(r) < s->missing) x[j * n + i] = (double)NAN;
         z += 0.5 * shuffle_normal(r);
         if (s->classes == 0)
             y[i] = z;

@@ -350,7 +350,7 @@ static status tree_from_pb(struct ctx *cx, const struct sbt_model *m, const Fate
         TRY(node_from_pb(cx, m, in->tree_[i], i, n, &node[i]));
         own += !node[i].is_leaf && (size_t)node[i].party == m->me;
         if (node[i].is_leaf) continue;
-        node[i].split = NAN;
+        node[i].split = (double)NAN;
     }
     for (size_t i = 0; i < in->n_split_maskdict; i++) {
         struct tree_node *v = own_node(m, node, n, in->split_maskdict[i]->key);

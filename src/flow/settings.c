@@ -29,6 +29,8 @@ static const struct setting table[] = {
     {"http_auth", S_SWITCH, AT(http_auth), "on", 0, 0,
      "Requests to the API need a signature or a token (norn key); 'off' lets everyone in who reaches the "
      "port."},
+    {"permissions", S_SWITCH, AT(permissions), "off", 0, 0,
+     "Partners' jobs may only use components and tables granted to them (permission/grant of the API)."},
     {"key", S_FILE, AT(key_file), "keys/site.key", 0, 0, "Private key of this site."},
     {"cert", S_FILE, AT(cert_file), "keys/site.crt", 0, 0, "Its certificate, signed by the federation's CA."},
     {"ca", S_FILE, AT(ca_file), "keys/ca.crt", 0, 0, "Certificate of the federation's CA."},

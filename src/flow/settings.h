@@ -17,6 +17,7 @@ struct settings {
     const char *http_host; /* of the HTTP API; NULL: none */
     uint16_t http_port;
     bool http_auth;
+    bool permissions;
     struct peer_config peers[SETTINGS_PEERS_MAX];
     size_t n_peers;
     const char *key_file, *cert_file, *ca_file; /* absolute, or under the folder */

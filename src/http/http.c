@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "http/http_int.h"
+#include "http/local.h"
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 static void http_stop(void *self)
 {
     struct http *h = self;
+    local_stop(h);
     workers_stop(h);
     server_stop(h);
     log_free(h->audit);
@@ -33,6 +35,7 @@ static status start_all(struct ctx *cx, struct http *h)
     TRY(auth_new(cx, &h->auth));
     TRY(keys_open(cx, h->dir, &h->keys));
     TRY(workers_start(cx, h));
+    TRY(local_start(cx, h));
     return server_start(cx, h);
 }
 

@@ -55,7 +55,7 @@ struct exchange {
     const char *file_path, *file_name;
     uint64_t file_bytes;
     enum { EX_READING, EX_WORKING, EX_DONE } state;
-    bool too_large, refused;
+    bool too_large, refused, bad_form;
     struct identity who;
     uint64_t started_us;
     /* the answer */
@@ -141,7 +141,8 @@ status answer_text_file(struct call *c, const char *name, const char *type, cons
 status answer_fd(struct call *c, const char *name, const char *type, int fd); /* fd is taken */
 void answer_failed(struct exchange *ex, const struct err *err);
 
-status answer_named(struct call *c, json_t *data); /* data is taken; an attachment when the request has a "filename" */
+status answer_named(struct call *c,
+                    json_t *data); /* data is taken; an attachment when the request has a "filename" */
 
 /* FATE's "required argument are missing: a,b; ". *ok: all are there; else the answer is set. */
 status need(struct call *c, bool *ok, const char *const *keys, size_t n);

@@ -34,7 +34,9 @@ struct local {
 
 static const struct {
     const char *kind, *component, *module;
-} kinds[] = {{"upload", "upload_0", "Upload"}, {"download", "download_0", "Download"}, {"writer", "writer_0", "Writer"}};
+} kinds[] = {{"upload", "upload_0", "Upload"},
+             {"download", "download_0", "Download"},
+             {"writer", "writer_0", "Writer"}};
 
 static size_t kind_of(const json_t *doc)
 {
@@ -56,9 +58,9 @@ status local_dsl(struct ctx *cx, const struct doc *d, json_t **out)
 status local_conf(struct ctx *cx, const struct doc *d, json_t **out)
 {
     size_t k = kind_of(d->value);
-    *out = json_pack("{s:i,s:{s:s,s:i},s:{s:[i]},s:{s:{s:{s:{s:O}}}}}", "dsl_version", 2, "initiator", "role", "local",
-                     "party_id", 0, "role", "local", 0, "component_parameters", "role", "local", "0", kinds[k].component,
-                     json_object_get(d->value, "params"));
+    *out = json_pack("{s:i,s:{s:s,s:i},s:{s:[i]},s:{s:{s:{s:{s:O}}}}}", "dsl_version", 2, "initiator", "role",
+                     "local", "party_id", 0, "role", "local", 0, "component_parameters", "role", "local", "0",
+                     kinds[k].component, json_object_get(d->value, "params"));
     return *out ? OK : FAIL(cx, NOMEM, "a conf");
 }
 
@@ -90,7 +92,8 @@ static void store_state(struct worker *w, const struct local_work *work)
 {
     struct arena_mark before = arena_mark(w->cx.mem);
     if (apidb_put(&w->cx, w->db, "local", work->id, work->doc).code)
-        log_error(&w->cx, "a local job's state is not stored", KV("job", work->id), KV("error", w->cx.err.msg));
+        log_error(&w->cx, "a local job's state is not stored", KV("job", work->id),
+                  KV("error", w->cx.err.msg));
     arena_rewind(w->cx.mem, before);
 }
 
@@ -158,8 +161,9 @@ status local_submit(struct call *c, const struct local_job *j)
                                   .kind = arena_strdup(mem, j->kind),
                                   .file = j->file ? arena_strdup(mem, j->file) : NULL,
                                   .remove_file = j->remove_file && j->file};
-    q->work.doc = json_pack("{s:s,s:o,s:s,s:s,s:i,s:i,s:i}", "kind", j->kind, "params", json_deep_copy(j->params), "status",
-                            "waiting", "reason", "", "progress", 0, "started_ms", 0, "ended_ms", 0);
+    q->work.doc =
+        json_pack("{s:s,s:o,s:s,s:s,s:i,s:i,s:i}", "kind", j->kind, "params", json_deep_copy(j->params),
+                  "status", "waiting", "reason", "", "progress", 0, "started_ms", 0, "ended_ms", 0);
     if (!q->work.doc || !q->work.id || !q->work.kind) {
         queued_free(q);
         return FAIL(c->cx, NOMEM, "a local job");

@@ -21,7 +21,8 @@ static bool truth(const json_t *p, const char *key, bool otherwise)
     const json_t *v = json_object_get(p, key);
     if (json_is_boolean(v)) return json_is_true(v);
     if (json_is_integer(v)) return json_integer_value(v) != 0;
-    if (json_is_string(v)) return strcmp(json_string_value(v), "1") == 0 || strcasecmp(json_string_value(v), "true") == 0;
+    if (json_is_string(v))
+        return strcmp(json_string_value(v), "1") == 0 || strcasecmp(json_string_value(v), "true") == 0;
     return otherwise;
 }
 
@@ -53,7 +54,8 @@ static status check_meta(struct ctx *cx, const json_t *p)
     if (!truth(p, "with_meta", false)) return OK;
     if (format && strcmp(format, "dense") != 0)
         return FAIL(cx, UNSUPPORTED, "meta.input_format %.40s: norn uploads dense tables so far", format);
-    if (truth(meta, "with_match_id", false)) return FAIL(cx, UNSUPPORTED, "meta.with_match_id is not supported by norn yet");
+    if (truth(meta, "with_match_id", false))
+        return FAIL(cx, UNSUPPORTED, "meta.with_match_id is not supported by norn yet");
     return OK;
 }
 
@@ -95,7 +97,8 @@ static void on_progress(void *arg, uint64_t done, uint64_t all)
 }
 
 /* The same lines with a first column of ids that are made up: `<prefix><row>`. */
-static status extend(struct ctx *cx, const char *from, const char *to, bool head, bool counted, char delimiter)
+static status extend(struct ctx *cx, const char *from, const char *to, bool head, bool counted,
+                     char delimiter)
 {
     struct bytes in;
     uint8_t random[16];
@@ -113,8 +116,9 @@ static status extend(struct ctx *cx, const char *from, const char *to, bool head
         const char *at = p;
         for (; at < end && (quoted || *at != '\n'); at++)
             quoted = quoted != (*at == '"');
-        int n = first && head ? snprintf(cell, sizeof cell, "extend_sid%c", delimiter)
-                              : snprintf(cell, sizeof cell, "%s%llu%c", prefix, (unsigned long long)row++, delimiter);
+        int n = first && head
+                    ? snprintf(cell, sizeof cell, "extend_sid%c", delimiter)
+                    : snprintf(cell, sizeof cell, "%s%llu%c", prefix, (unsigned long long)row++, delimiter);
         buf_put(&b, cell, (size_t)n);
         buf_put(&b, p, (size_t)(at - p));
         buf_u8(&b, '\n');
@@ -129,18 +133,22 @@ static status extend(struct ctx *cx, const char *from, const char *to, bool head
     return fd_write_all(cx, fd, b.p, b.n);
 }
 
-static status import(struct ctx *cx, struct worker *w, struct local_work *work, const char *file, struct csv_result *result)
+static status import(struct ctx *cx, struct worker *w, struct local_work *work, const char *file,
+                     struct csv_result *result)
 {
     const json_t *p = json_object_get(work->doc, "params"), *meta = json_object_get(p, "meta");
     const char *d = delimiter_of(p), *path, *name = text_of(p, "name"), *ns = text_of(p, "namespace");
-    struct csv_options opt = {.delimiter = strcmp(d, "\\t") == 0 ? '\t' : d[0], .no_header = !truth(p, "head", true)};
+    struct csv_options opt = {.delimiter = strcmp(d, "\\t") == 0 ? '\t' : d[0],
+                              .no_header = !truth(p, "head", true)};
     struct progress show = {.w = w, .work = work};
-    if (truth(p, "with_meta", false) && truth(meta, "with_label", false)) opt.label = text_of(meta, "label_name");
+    if (truth(p, "with_meta", false) && truth(meta, "with_label", false))
+        opt.label = text_of(meta, "label_name");
     TRY(store_new_path(cx, w->store, &path));
     cx->pool = pool_new((unsigned)w->http->set->threads);
     status st = csv_import(cx, file, path, &opt, on_progress, &show, result);
     if (!st.code)
-        st = store_add(cx, w->store, ns, name, path, arena_printf(cx->mem, "upload %s", work->id), truth(p, "drop", false));
+        st = store_add(cx, w->store, ns, name, path, arena_printf(cx->mem, "upload %s", work->id),
+                       truth(p, "drop", false));
     pool_free(cx->pool);
     cx->pool = NULL;
     if (st.code) {
@@ -156,9 +164,10 @@ static status record(struct ctx *cx, struct worker *w, struct local_work *work, 
     const json_t *p = json_object_get(work->doc, "params");
     const char *key = arena_printf(cx->mem, "%s/%s", text_of(p, "namespace"), text_of(p, "name"));
     CLEANUP(json_decrefp)
-    json_t *table = json_pack("{s:s,s:s,s:O,s:b,s:b,s:O*,s:I}", "job", work->id, "origin", "upload", "partition",
-                              json_object_get(p, "partition"), "extend_sid", (int)truth(p, "extend_sid", false), "head",
-                              (int)truth(p, "head", true), "meta", json_object_get(p, "meta"), "rows", (json_int_t)r->n_rows);
+    json_t *table = json_pack("{s:s,s:s,s:O,s:b,s:b,s:O*,s:I}", "job", work->id, "origin", "upload",
+                              "partition", json_object_get(p, "partition"), "extend_sid",
+                              (int)truth(p, "extend_sid", false), "head", (int)truth(p, "head", true), "meta",
+                              json_object_get(p, "meta"), "rows", (json_int_t)r->n_rows);
     if (!key || !table) return FAIL(cx, NOMEM, "a table's record");
     (void)!!json_object_set_new(work->doc, "rows", json_integer((json_int_t)r->n_rows));
     return apidb_put(cx, w->db, "table", key, table);
@@ -174,7 +183,8 @@ static status run_upload(struct ctx *cx, struct worker *w, struct local_work *wo
     if (truth(p, "extend_sid", false)) {
         extended = arena_printf(cx->mem, "%s/store/incoming/%s.csv", w->http->dir, work->id);
         if (!extended) return FAIL(cx, NOMEM, "a path");
-        st = extend(cx, file, extended, truth(p, "head", true), truth(p, "auto_increasing_sid", false), delimiter_of(p)[0]);
+        st = extend(cx, file, extended, truth(p, "head", true), truth(p, "auto_increasing_sid", false),
+                    delimiter_of(p)[0]);
         file = extended;
     }
     if (!st.code) st = import(cx, w, work, file, &result);
@@ -183,7 +193,9 @@ static status run_upload(struct ctx *cx, struct worker *w, struct local_work *wo
     struct err why = cx->err;
     const char *given = text_of(p, "file"), *slash = given ? strrchr(given, '/') : NULL;
     struct upload_record r = {.at_ms = wall_ms(),
-                              .file = slash ? slash + 1 : given ? given : "",
+                              .file = slash   ? slash + 1
+                                      : given ? given
+                                              : "",
                               .name_space = text_of(p, "namespace"),
                               .name = text_of(p, "name"),
                               .result = st.code ? err_text(st.code) : "ok",

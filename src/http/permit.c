@@ -18,7 +18,8 @@ static status set(struct ctx *cx, struct apidb *db, const char *key, bool grant)
     return grant ? apidb_put(cx, db, "grant", key, doc) : apidb_delete(cx, db, "grant", key, &was);
 }
 
-static status change_components(struct ctx *cx, struct apidb *db, const char *party, const char *list, bool grant)
+static status change_components(struct ctx *cx, struct apidb *db, const char *party, const char *list,
+                                bool grant)
 {
     for (const char *p = list; *p;) {
         size_t blank = strspn(p, " ,"), n = strcspn(p + blank, " ,");
@@ -34,19 +35,23 @@ static status change_dataset(struct ctx *cx, struct apidb *db, const char *party
 {
     if (json_is_string(d) && strcmp(json_string_value(d), "*") == 0)
         return set(cx, db, arena_printf(cx->mem, "%s/dataset/*", party), grant);
-    const char *ns = json_string_value(json_object_get(d, "namespace")), *name = json_string_value(json_object_get(d, "name"));
-    if (!ns || !name) return FAIL(cx, ARG, "dataset: want {\"namespace\", \"name\"}, a list of such, or \"*\"");
+    const char *ns = json_string_value(json_object_get(d, "namespace")),
+               *name = json_string_value(json_object_get(d, "name"));
+    if (!ns || !name)
+        return FAIL(cx, ARG, "dataset: want {\"namespace\", \"name\"}, a list of such, or \"*\"");
     return set(cx, db, arena_printf(cx->mem, "%s/dataset/%s/%s", party, ns, name), grant);
 }
 
-status permit_change(struct ctx *cx, struct apidb *db, const char *party, const json_t *component, const json_t *dataset,
-                     bool grant)
+status permit_change(struct ctx *cx, struct apidb *db, const char *party, const json_t *component,
+                     const json_t *dataset, bool grant)
 {
     if (json_is_string(component)) TRY(change_components(cx, db, party, json_string_value(component), grant));
-    if (component && !json_is_string(component) && !json_is_null(component)) return FAIL(cx, ARG, "component is no text");
+    if (component && !json_is_string(component) && !json_is_null(component))
+        return FAIL(cx, ARG, "component is no text");
     for (size_t i = 0; i < json_array_size(dataset); i++)
         TRY(change_dataset(cx, db, party, json_array_get(dataset, i), grant));
-    if (dataset && !json_is_array(dataset) && !json_is_null(dataset)) TRY(change_dataset(cx, db, party, dataset, grant));
+    if (dataset && !json_is_array(dataset) && !json_is_null(dataset))
+        TRY(change_dataset(cx, db, party, dataset, grant));
     return OK;
 }
 
@@ -54,16 +59,20 @@ status permit_list(struct ctx *cx, struct apidb *db, const char *party, json_t *
 {
     struct doc *docs;
     size_t n;
-    const char *components = arena_printf(cx->mem, "%s/component/", party), *datasets = arena_printf(cx->mem, "%s/dataset/", party);
+    const char *components = arena_printf(cx->mem, "%s/component/", party),
+               *datasets = arena_printf(cx->mem, "%s/dataset/", party);
     if (!components || !datasets) return FAIL(cx, NOMEM, "grants");
     CLEANUP(json_decrefp) json_t *all = json_pack("{s:[],s:[]}", "component", "dataset");
     TRY(apidb_list(cx, db, "grant", components, false, 0, &docs, &n));
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(json_object_get(all, "component"), json_string(docs[i].key + strlen(components)));
+        json_array_append_new(json_object_get(all, "component"),
+                              json_string(docs[i].key + strlen(components)));
     TRY(apidb_list(cx, db, "grant", datasets, false, 0, &docs, &n));
     for (size_t i = 0; i < n; i++) {
         const char *name = docs[i].key + strlen(datasets), *slash = strrchr(name, '/');
-        json_t *one = slash ? json_pack("{s:s%,s:s}", "namespace", name, (size_t)(slash - name), "name", slash + 1) : json_string(name);
+        json_t *one =
+            slash ? json_pack("{s:s%,s:s}", "namespace", name, (size_t)(slash - name), "name", slash + 1)
+                  : json_string(name);
         json_array_append_new(json_object_get(all, "dataset"), one);
     }
     *out = TAKE(all);
@@ -84,13 +93,17 @@ status permit_component(struct ctx *cx, struct apidb *db, uint32_t party, const 
     const char *name = lower(cx, module, strlen(module));
     TRY(any_of(cx, db, arena_printf(cx->mem, "%u/component/%s", party, name ? name : ""),
                arena_printf(cx->mem, "%u/component/*", party), &granted));
-    return granted ? OK : FAIL(cx, AUTH, "permission check failed: party %u may not use component %s here", party, module);
+    return granted ? OK
+                   : FAIL(cx, AUTH, "permission check failed: party %u may not use component %s here", party,
+                          module);
 }
 
 status permit_table(struct ctx *cx, struct apidb *db, uint32_t party, const char *ns, const char *name)
 {
     bool granted;
-    TRY(any_of(cx, db, arena_printf(cx->mem, "%u/dataset/%s/%s", party, ns, name), arena_printf(cx->mem, "%u/dataset/*", party),
-               &granted));
-    return granted ? OK : FAIL(cx, AUTH, "permission check failed: party %u may not use table %s/%s", party, ns, name);
+    TRY(any_of(cx, db, arena_printf(cx->mem, "%u/dataset/%s/%s", party, ns, name),
+               arena_printf(cx->mem, "%u/dataset/*", party), &granted));
+    return granted
+               ? OK
+               : FAIL(cx, AUTH, "permission check failed: party %u may not use table %s/%s", party, ns, name);
 }

@@ -6,8 +6,8 @@
 #include "http/apidb.h"
 
 /* component: "a,b" or "*"; dataset: {"namespace", "name"}, a list of such, or "*"; either may be NULL. ARG. */
-status permit_change(struct ctx *cx, struct apidb *db, const char *party, const json_t *component, const json_t *dataset,
-                     bool grant);
+status permit_change(struct ctx *cx, struct apidb *db, const char *party, const json_t *component,
+                     const json_t *dataset, bool grant);
 /* {"component": [...], "dataset": [{"namespace", "name"}]}; caller owns. */
 status permit_list(struct ctx *cx, struct apidb *db, const char *party, json_t **out);
 /* AUTH: not granted. */

@@ -13,7 +13,9 @@ static status no_privilege(struct call *c)
 static status party_arg(struct call *c, const char **out)
 {
     *out = arg_text(c, "party_id");
-    return *out && **out && strspn(*out, "0123456789") == strlen(*out) ? OK : FAIL(c->cx, ARG, "party_id is no party id");
+    return *out && **out && strspn(*out, "0123456789") == strlen(*out)
+               ? OK
+               : FAIL(c->cx, ARG, "party_id is no party id");
 }
 
 static status changed(struct call *c, bool grant)
@@ -22,9 +24,12 @@ static status changed(struct call *c, bool grant)
     NEED(c, "party_id");
     TRY(party_arg(c, &party));
     if (!c->http->set->permissions)
-        return answer(c, 100, "No permission controller is found, please check whether the switch of permission control is turned on",
+        return answer(c, 100,
+                      "No permission controller is found, please check whether the switch of permission "
+                      "control is turned on",
                       NULL);
-    TRY(permit_change(c->cx, c->w->db, party, json_object_get(c->body, "component"), json_object_get(c->body, "dataset"), grant));
+    TRY(permit_change(c->cx, c->w->db, party, json_object_get(c->body, "component"),
+                      json_object_get(c->body, "dataset"), grant));
     return answer(c, 0, "success", NULL);
 }
 
@@ -45,7 +50,9 @@ static status permission_query(struct call *c)
     NEED(c, "party_id");
     TRY(party_arg(c, &party));
     if (!c->http->set->permissions)
-        return answer(c, 100, "No permission controller is found, please check whether the switch of permission control is turned on",
+        return answer(c, 100,
+                      "No permission controller is found, please check whether the switch of permission "
+                      "control is turned on",
                       NULL);
     TRY(permit_list(c->cx, c->w->db, party, &data));
     return answer_ok(c, data);

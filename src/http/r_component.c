@@ -18,7 +18,8 @@ static bool of_flow(const char *module)
 static json_t *entry(const char *module)
 {
     const char *provider = of_flow(module) ? "fate_flow" : "fate";
-    return json_pack("{s:[s],s:s,s:[s]}", "alias", module, "default_provider", provider, "support_provider", provider);
+    return json_pack("{s:[s],s:s,s:[s]}", "alias", module, "default_provider", provider, "support_provider",
+                     provider);
 }
 
 static json_t *registry(void)
@@ -62,7 +63,8 @@ static status component_validate(struct call *c)
     if (!module) return answer(c, 101, "required argument are missing: component_module_name; ", NULL);
     if (!k) return answer(c, 100, arena_printf(c->cx->mem, "norn has no module %.60s", module), NULL);
     const char *name = arg_text(c, "component_name");
-    status st = component_params(c->cx, k, name ? name : module, json_object_get(c->body, "component_runtime_conf"), &complete);
+    status st = component_params(c->cx, k, name ? name : module,
+                                 json_object_get(c->body, "component_runtime_conf"), &complete);
     return st.code ? answer(c, 100, c->cx->err.msg, NULL) : answer_ok(c, json_incref(complete));
 }
 
@@ -117,7 +119,8 @@ static status provider_registry(struct call *c)
 
 static status provider_register(struct call *c)
 {
-    return answer(c, 100, "norn's components are compiled in: providers of Python code cannot be registered", NULL);
+    return answer(c, 100, "norn's components are compiled in: providers of Python code cannot be registered",
+                  NULL);
 }
 
 /* ---- checkpoints ---- */

@@ -18,38 +18,41 @@ static void drop_unknown(struct ctx *cx, json_t *parameters, json_t *dropped)
     json_object_foreach_safe(parameters, next, key, v)
     {
         if (conf_job_parameter_known(key)) continue;
-        json_array_append_new(dropped, json_string(arena_printf(cx->mem, "job parameter %.60s is unknown and is ignored", key)));
+        json_array_append_new(dropped, json_string(arena_printf(
+                                           cx->mem, "job parameter %.60s is unknown and is ignored", key)));
         json_object_del(parameters, key);
     }
 }
 
 static status prepare_conf(struct call *c, const json_t *given, json_t **out, json_t *dropped)
 {
-    json_t *conf = json_deep_copy(given), *parameters = json_object_get(conf, "job_parameters"), *entries, *of;
+    json_t *conf = json_deep_copy(given), *parameters = json_object_get(conf, "job_parameters"), *entries,
+           *of;
     const char *role, *entry;
     if (!conf) return FAIL(c->cx, NOMEM, "a conf");
     drop_unknown(c->cx, json_object_get(parameters, "common"), dropped);
-    json_object_foreach(json_object_get(parameters, "role"), role, entries) json_object_foreach(entries, entry, of)
-        drop_unknown(c->cx, of, dropped);
+    json_object_foreach(json_object_get(parameters, "role"), role, entries)
+        json_object_foreach(entries, entry, of) drop_unknown(c->cx, of, dropped);
     *out = conf;
     return OK;
 }
 
 /* What FATE tells of a job that it took. */
-static json_t *submitted(struct call *c, const char *job, const char *role, const char *party, const char *model_id,
-                         const char *model_version, const char *message)
+static json_t *submitted(struct call *c, const char *job, const char *role, const char *party,
+                         const char *model_id, const char *model_version, const char *message)
 {
     struct http *h = c->http;
     const char *dir = arena_printf(c->cx->mem, "%s/jobs/%s", h->dir, job);
-    return json_pack(
-        "{s:o,s:i,s:o,s:s,s:s,s:s,s:{s:s,s:s},s:o,s:o,s:o,s:o}", "board_url",
-        json_sprintf("http://%s:%u/index.html#/dashboard?job_id=%s&role=%s&party_id=%s", h->set->http_host, h->port, job, role,
-                     party),
-        "code", 0, "dsl_path", json_sprintf("%s/job_dsl.json", dir), "job_id", job, "logs_directory", dir, "message", message,
-        "model_info", "model_id", model_id, "model_version", model_version, "pipeline_dsl_path",
-        json_sprintf("%s/pipeline_dsl.json", dir), "runtime_conf_on_party_path",
-        json_sprintf("%s/%s/%s/job_runtime_on_party_conf.json", dir, role, party), "runtime_conf_path",
-        json_sprintf("%s/job_runtime_conf.json", dir), "train_runtime_conf_path", json_sprintf("%s/train_runtime_conf.json", dir));
+    return json_pack("{s:o,s:i,s:o,s:s,s:s,s:s,s:{s:s,s:s},s:o,s:o,s:o,s:o}", "board_url",
+                     json_sprintf("http://%s:%u/index.html#/dashboard?job_id=%s&role=%s&party_id=%s",
+                                  h->set->http_host, h->port, job, role, party),
+                     "code", 0, "dsl_path", json_sprintf("%s/job_dsl.json", dir), "job_id", job,
+                     "logs_directory", dir, "message", message, "model_info", "model_id", model_id,
+                     "model_version", model_version, "pipeline_dsl_path",
+                     json_sprintf("%s/pipeline_dsl.json", dir), "runtime_conf_on_party_path",
+                     json_sprintf("%s/%s/%s/job_runtime_on_party_conf.json", dir, role, party),
+                     "runtime_conf_path", json_sprintf("%s/job_runtime_conf.json", dir),
+                     "train_runtime_conf_path", json_sprintf("%s/train_runtime_conf.json", dir));
 }
 
 static const char *removed_message(const json_t *conf)
@@ -93,10 +96,12 @@ static status job_submit(struct call *c)
     if (!given) given = json_object_get(c->body, "runtime_conf");
     CLEANUP(json_decrefp) json_t *done = NULL;
     CLEANUP(json_decrefp) json_t *conf = NULL;
-    status st = json_is_object(given) ? submit(c, given, &done, &conf) : FAIL(c->cx, ARG, "no parameters: job_runtime_conf is missing");
+    status st = json_is_object(given) ? submit(c, given, &done, &conf)
+                                      : FAIL(c->cx, ARG, "no parameters: job_runtime_conf is missing");
     if (st.code) return refused(c);
     const char *job = json_string_value(json_object_get(done, "job")), *message = removed_message(conf);
-    const json_t *init = json_object_get(conf, "initiator"), *type = js_at(conf, "job_parameters.common.job_type"),
+    const json_t *init = json_object_get(conf, "initiator"),
+                 *type = js_at(conf, "job_parameters.common.job_type"),
                  *version = js_at(conf, "job_parameters.common.model_version");
     bool predict = json_is_string(type) && strcmp(json_string_value(type), "predict") == 0;
     if (!job) return FAIL(c->cx, INTERNAL, "a job without an id");
@@ -127,7 +132,8 @@ static status query_rows(struct call *c, json_t *list)
         CLEANUP(json_decrefp) json_t *row = NULL;
         size_t used;
         TRY(row_job_json(c, &jobs[i], &row));
-        if (row_matches(row, c->body, &used) && used && json_array_append(list, row)) return FAIL(c->cx, NOMEM, "jobs");
+        if (row_matches(row, c->body, &used) && used && json_array_append(list, row))
+            return FAIL(c->cx, NOMEM, "jobs");
         (void)before;
     }
     return OK;
@@ -152,11 +158,13 @@ static status matching_tasks(struct call *c, json_t *list)
     if (!id) TRY(rows_recent(c, 0, false, &jobs, &n));
     for (size_t i = 0; i < (id ? 1 : n); i++) {
         CLEANUP(json_decrefp) json_t *tasks = NULL;
-        if (!id && i > 0 && strcmp(jobs[i].id, jobs[i - 1].id) == 0) continue; /* another role of the same job */
+        if (!id && i > 0 && strcmp(jobs[i].id, jobs[i - 1].id) == 0)
+            continue; /* another role of the same job */
         TRY(rows_tasks(c, id ? id : jobs[i].id, &tasks));
         for (size_t k = 0; k < json_array_size(tasks); k++) {
             json_t *row = json_array_get(tasks, k);
-            if (row_matches(row, c->body, &used) && used && json_array_append(list, row)) return FAIL(c->cx, NOMEM, "tasks");
+            if (row_matches(row, c->body, &used) && used && json_array_append(list, row))
+                return FAIL(c->cx, NOMEM, "tasks");
         }
     }
     return OK;
@@ -230,7 +238,8 @@ static status page_of(struct call *c, json_t *rows, const char *column, bool dow
     return OK;
 }
 
-static status check_page(struct call *c, const char **column, bool *down, const char *const *columns, size_t n, bool *ok)
+static status check_page(struct call *c, const char **column, bool *down, const char *const *columns,
+                         size_t n, bool *ok)
 {
     const char *by = arg_text(c, "order_by"), *order = arg_text(c, "order");
     int64_t limit = arg_int(c, "limit", 0), page = arg_int(c, "page", 1);
@@ -279,14 +288,17 @@ static bool list_wants(struct call *c, const json_t *row)
             found = found || strstr(id, partner);
         }
     }
-    return found && holds(row, "f_job_id", arg_text(c, "job_id")) && holds(row, "f_description", arg_text(c, "description")) &&
-           holds(row, "f_party_id", arg_text(c, "party_id")) && among(row, "f_role", json_object_get(c->body, "role")) &&
+    return found && holds(row, "f_job_id", arg_text(c, "job_id")) &&
+           holds(row, "f_description", arg_text(c, "description")) &&
+           holds(row, "f_party_id", arg_text(c, "party_id")) &&
+           among(row, "f_role", json_object_get(c->body, "role")) &&
            among(row, "f_status", json_object_get(c->body, "status"));
 }
 
 static bool list_is_plain(struct call *c)
 {
-    static const char *const filters[] = {"job_id", "description", "party_id", "partner", "role", "status", "order_by", "order"};
+    static const char *const filters[] = {"job_id", "description", "party_id", "partner",
+                                          "role",   "status",      "order_by", "order"};
     for (size_t i = 0; i < LEN(filters); i++) {
         const json_t *v = json_object_get(c->body, filters[i]);
         if (v && !json_is_null(v)) return false;
@@ -316,7 +328,8 @@ static status list_rows(struct call *c, bool plain, json_t *rows, size_t *count)
 
 static status list_job(struct call *c)
 {
-    static const char *const columns[] = {"job_id", "task_version", "create_time", "start_time", "end_time", "elapsed"};
+    static const char *const columns[] = {"job_id",     "task_version", "create_time",
+                                          "start_time", "end_time",     "elapsed"};
     const char *column = NULL;
     bool ok, down = true, plain = list_is_plain(c);
     size_t count = 0;
@@ -342,7 +355,8 @@ static status list_job(struct call *c)
 
 static status list_task(struct call *c)
 {
-    static const char *const columns[] = {"job_id", "task_version", "create_time", "start_time", "end_time", "elapsed"};
+    static const char *const columns[] = {"job_id",     "task_version", "create_time",
+                                          "start_time", "end_time",     "elapsed"};
     const char *column = NULL;
     bool ok, down = false;
     CLEANUP(json_decrefp) json_t *rows = json_array();
@@ -364,8 +378,10 @@ static status list_task(struct call *c)
     }
     for (size_t i = 0; i < json_array_size(rows); i++) {
         json_t *row = json_array_get(rows, i);
-        if (holds(row, "f_component_name", arg_text(c, "component_name")) && holds(row, "f_party_id", arg_text(c, "party_id")) &&
-            among(row, "f_role", json_object_get(c->body, "role")) && among(row, "f_status", json_object_get(c->body, "status")))
+        if (holds(row, "f_component_name", arg_text(c, "component_name")) &&
+            holds(row, "f_party_id", arg_text(c, "party_id")) &&
+            among(row, "f_role", json_object_get(c->body, "role")) &&
+            among(row, "f_status", json_object_get(c->body, "status")))
             json_array_append(fit, row);
     }
     if (!column && down) column = "f_create_time";
@@ -415,7 +431,8 @@ static status job_rerun(struct call *c)
     TRY(rows_of_job(c, id, &jobs, &n));
     if (n == 0) return answer(c, 102, "can not found job", NULL);
     if (jobs[0].local) return answer(c, 103, "an upload or download is not run again: start it anew", NULL);
-    if (jobs[0].status == RUN_SUCCESS && !force) return answer(c, 0, "rerun job success", NULL); /* nothing failed */
+    if (jobs[0].status == RUN_SUCCESS && !force)
+        return answer(c, 0, "rerun job success", NULL); /* nothing failed */
     CLEANUP(json_decrefp) json_t *params = json_pack("{s:s,s:b}", "job", id, "force", (int)force);
     if (json_is_string(names) && strcmp(json_string_value(names), "pipeline") != 0)
         json_object_set_new(params, "components", json_pack("[O]", names));
@@ -477,7 +494,8 @@ static status job_update(struct call *c)
     NEED(c, "job_id", "role", "party_id");
     TRY(one_job(c, &j, &found, "find job failed"));
     if (!found) return OK;
-    const char *notes = arg_text(c, "notes"), *key = arena_printf(c->cx->mem, "%s/%s/%u", j.id, role_name(j.me.role), j.me.id);
+    const char *notes = arg_text(c, "notes"),
+               *key = arena_printf(c->cx->mem, "%s/%s/%u", j.id, role_name(j.me.role), j.me.id);
     CLEANUP(json_decrefp) json_t *doc = json_pack("{s:s}", "notes", notes ? notes : "");
     if (!key || !doc) return FAIL(c->cx, NOMEM, "notes");
     TRY(apidb_put(c->cx, c->w->db, "note", key, doc));
@@ -493,8 +511,8 @@ static status job_config(struct call *c)
     TRY(one_job(c, &j, &found, "find job failed"));
     if (!found) return OK;
     TRY(row_job_json(c, &j, &row));
-    return answer_ok(c, json_pack("{s:O,s:s,s:{s:s,s:s},s:O,s:O}", "dsl", j.dsl, "job_id", j.id, "model_info", "model_id",
-                                  j.model_id, "model_version", j.model_version, "runtime_conf",
+    return answer_ok(c, json_pack("{s:O,s:s,s:{s:s,s:s},s:O,s:O}", "dsl", j.dsl, "job_id", j.id, "model_info",
+                                  "model_id", j.model_id, "model_version", j.model_version, "runtime_conf",
                                   json_object_get(row, "f_runtime_conf"), "train_runtime_conf",
                                   json_object_get(row, "f_train_runtime_conf")));
 }
@@ -506,9 +524,11 @@ static status url_get(struct call *c)
     NEED(c, "job_id", "role", "party_id");
     TRY(one_job(c, &j, &found, "get board url failed"));
     if (!found) return OK;
-    return answer_ok(c, json_pack("{s:[o]}", "board_url",
-                                  json_sprintf("http://%s:%u/index.html#/dashboard?job_id=%s&role=%s&party_id=%u",
-                                               c->http->set->http_host, c->http->port, j.id, role_name(j.me.role), j.me.id)));
+    return answer_ok(
+        c,
+        json_pack("{s:[o]}", "board_url",
+                  json_sprintf("http://%s:%u/index.html#/dashboard?job_id=%s&role=%s&party_id=%u",
+                               c->http->set->http_host, c->http->port, j.id, role_name(j.me.role), j.me.id)));
 }
 
 static status job_report(struct call *c)
@@ -520,10 +540,12 @@ static status job_report(struct call *c)
     TRY(rows_tasks(c, id ? id : "", &tasks));
     for (size_t i = 0; i < json_array_size(tasks); i++) {
         const json_t *t = json_array_get(tasks, i);
-        json_array_append_new(list, json_pack("{s:O,s:O,s:O,s:O,s:O,s:O}", "component_name", json_object_get(t, "f_component_name"),
-                                              "role", json_object_get(t, "f_role"), "party_id", json_object_get(t, "f_party_id"),
-                                              "start_time", json_object_get(t, "f_start_time"), "end_time",
-                                              json_object_get(t, "f_end_time"), "elapsed", json_object_get(t, "f_elapsed")));
+        json_array_append_new(
+            list,
+            json_pack("{s:O,s:O,s:O,s:O,s:O,s:O}", "component_name", json_object_get(t, "f_component_name"),
+                      "role", json_object_get(t, "f_role"), "party_id", json_object_get(t, "f_party_id"),
+                      "start_time", json_object_get(t, "f_start_time"), "end_time",
+                      json_object_get(t, "f_end_time"), "elapsed", json_object_get(t, "f_elapsed")));
     }
     if (json_array_size(list) == 0) {
         json_decref(list);
@@ -548,7 +570,8 @@ static status component_names(struct call *c, const json_t *v, const char ***out
     const char *p = json_is_string(v) ? json_string_value(v) : "";
     while (*p) {
         size_t blank = strspn(p, " \n\r\t,[]'\""), len = strcspn(p + blank, " \n\r\t,[]'\"");
-        if (len && !(list[(*n)++] = arena_strndup(c->cx->mem, p + blank, len))) return FAIL(c->cx, NOMEM, "component names");
+        if (len && !(list[(*n)++] = arena_strndup(c->cx->mem, p + blank, len)))
+            return FAIL(c->cx, NOMEM, "component names");
         p += blank + len;
     }
     *out = list;
@@ -583,7 +606,8 @@ static status dsl_generate(struct call *c)
 {
     json_t *dsl = NULL;
     NEED(c, "train_dsl", "cpn_str");
-    if (generate(c, &dsl).code) return answer_http(c, 210, arena_printf(c->cx->mem, "DSL generating failed. %s", c->cx->err.msg));
+    if (generate(c, &dsl).code)
+        return answer_http(c, 210, arena_printf(c->cx->mem, "DSL generating failed. %s", c->cx->err.msg));
     return answer_named(c, dsl);
 }
 
@@ -597,7 +621,8 @@ static status parameter_update(struct call *c)
     TRY(rows_of_job(c, id ? id : "", &jobs, &n));
     if (n == 0 || jobs[0].local) return answer(c, 102, "can not found job", NULL);
     CLEANUP(json_decrefp) json_t *params = json_pack("{s:s}", "job", id);
-    const json_t *job = json_object_get(c->body, "job_parameters"), *component = json_object_get(c->body, "component_parameters");
+    const json_t *job = json_object_get(c->body, "job_parameters"),
+                 *component = json_object_get(c->body, "component_parameters");
     if (json_is_object(job)) json_object_set(params, "job_parameters", (json_t *)job);
     if (json_is_object(component)) json_object_set(params, "component_parameters", (json_t *)component);
     status st = http_ask(c->cx, c->http, "job.parameters", json_incref(params), &done);
@@ -621,7 +646,8 @@ static status data_view_query(struct call *c)
     const char *component;
     json_t *v;
     for (enum role r = 0; r < ROLE_COUNT && n; r++)
-        json_object_foreach(json_object_get(jobs[0].dsl, "components"), component, v) for (size_t i = 0; i < n; i++)
+        json_object_foreach(json_object_get(jobs[0].dsl, "components"), component, v) for (size_t i = 0;
+                                                                                           i < n; i++)
         {
             if (outs[i].party.role != r || strcmp(outs[i].component, component) != 0) continue;
             CLEANUP(json_decrefp) json_t *row = NULL;

@@ -14,7 +14,8 @@
 static const char *task_log(struct call *c, const char *job, struct party who, const char *component)
 {
     if (!job_id_ok(job) || !dsl_name_ok(component)) return NULL;
-    return arena_printf(c->cx->mem, "%s/jobs/%s/%s_%u/%s/task.log", c->http->dir, job, role_name(who.role), who.id, component);
+    return arena_printf(c->cx->mem, "%s/jobs/%s/%s_%u/%s/task.log", c->http->dir, job, role_name(who.role),
+                        who.id, component);
 }
 
 /* Copies a file's lines to fd: all, or those of a level. */
@@ -58,12 +59,13 @@ static status add_logs(struct call *c, struct tar *tar, const struct row_job *j,
         TRY(temp_file(c->cx, c->http, &fd));
         json_object_foreach(json_object_get(j->dsl, "components"), name, v)
         {
-            const char *file = component && strcmp(component, name) != 0 ? NULL : task_log(c, j->id, j->me, name);
+            const char *file =
+                component && strcmp(component, name) != 0 ? NULL : task_log(c, j->id, j->me, name);
             if (file) TRY(copy_lines(c->cx, file, kinds[k].level, fd));
         }
         TRY(tar_add_fd(c->cx, tar,
-                       arena_printf(c->cx->mem, "%s/%u/%s%s%s", role_name(j->me.role), j->me.id, component ? component : "",
-                                    component ? "/" : "", kinds[k].name),
+                       arena_printf(c->cx->mem, "%s/%u/%s%s%s", role_name(j->me.role), j->me.id,
+                                    component ? component : "", component ? "/" : "", kinds[k].name),
                        fd));
     }
     return OK;
@@ -83,10 +85,12 @@ static status log_download(struct call *c)
     TRY(tar_begin(c->cx, c->http, &tar));
     for (size_t i = 0; i < n; i++) {
         TRY(add_logs(c, tar, &jobs[i], NULL));
-        json_object_foreach(json_object_get(jobs[i].dsl, "components"), name, v) TRY(add_logs(c, tar, &jobs[i], name));
+        json_object_foreach(json_object_get(jobs[i].dsl, "components"), name, v)
+            TRY(add_logs(c, tar, &jobs[i], name));
     }
-    const char *schedule = arena_printf(c->cx->mem, "%s %s%s%s\n", jobs[0].id, run_status_name(jobs[0].status),
-                                        *jobs[0].reason ? ": " : "", jobs[0].reason);
+    const char *schedule =
+        arena_printf(c->cx->mem, "%s %s%s%s\n", jobs[0].id, run_status_name(jobs[0].status),
+                     *jobs[0].reason ? ": " : "", jobs[0].reason);
     TRY(tar_add_text(c->cx, tar, "fate_flow_schedule.log", schedule, strlen(schedule)));
     TRY(tar_end(c->cx, tar, &fd));
     return answer_fd(c, arena_printf(c->cx->mem, "job_%s_log.tar.gz", jobs[0].id), "application/x-tar", fd);
@@ -100,7 +104,8 @@ static status log_path(struct call *c)
     const char *id = arg_text(c, "job_id");
     TRY(rows_of_job(c, id ? id : "", &jobs, &n));
     if (n == 0) return answer_http(c, 404, "Log file path of the job was not found.");
-    return answer_ok(c, json_pack("{s:o}", "logs_directory", json_sprintf("%s/jobs/%s", c->http->dir, jobs[0].id)));
+    return answer_ok(
+        c, json_pack("{s:o}", "logs_directory", json_sprintf("%s/jobs/%s", c->http->dir, jobs[0].id)));
 }
 
 /* ---- lines of one log, for the board ---- */
@@ -137,11 +142,13 @@ static status log_cat(struct call *c)
     json_t *list = json_array();
     TRY(wanted_log(c, &file));
     if (stat(file, &st) == 0 && st.st_size > 0) TRY(file_map(c->cx, file, &in));
-    for (const char *p = (const char *)in.p, *end = p + in.n; in.n && p < end && at <= last && at - first < 10000; at++) {
+    for (const char *p = (const char *)in.p, *end = p + in.n;
+         in.n && p < end && at <= last && at - first < 10000; at++) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));
         size_t n = nl ? (size_t)(nl - p) : (size_t)(end - p);
         json_t *text = at >= first ? json_stringn(p, n) : NULL;
-        if (text) json_array_append_new(list, json_pack("{s:I,s:o}", "line_num", (json_int_t)at, "content", text));
+        if (text)
+            json_array_append_new(list, json_pack("{s:I,s:o}", "line_num", (json_int_t)at, "content", text));
         p += n + 1;
     }
     return answer_ok(c, list);

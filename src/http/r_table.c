@@ -21,7 +21,8 @@ static bool table_args(struct call *c, struct named *out)
 
 #define TABLE(c, t)                                                                                          \
     struct named t;                                                                                          \
-    if (!table_args((c), &(t))) return answer((c), 101, "required argument are missing: table_name,namespace; ", NULL)
+    if (!table_args((c), &(t)))                                                                              \
+    return answer((c), 101, "required argument are missing: table_name,namespace; ", NULL)
 
 static const char *doc_key(struct call *c, const struct named *t)
 {
@@ -29,7 +30,8 @@ static const char *doc_key(struct call *c, const struct named *t)
 }
 
 /* The stored table. found false: there is none of that name. */
-static status open_stored(struct call *c, const struct named *n, const struct table **out, struct table_info *info, bool *found)
+static status open_stored(struct call *c, const struct named *n, const struct table **out,
+                          struct table_info *info, bool *found)
 {
     status st = store_find(c->cx, c->w->store, n->ns, n->name, info);
     *found = !st.code;
@@ -52,7 +54,8 @@ static status open_output(struct call *c, const struct named *n, const struct ta
     job[len] = 0;
     TRY(jobdb_outputs(c->cx, c->w->jobs, job, &outs, &n_outs));
     for (size_t i = 0; i < n_outs && !*found; i++) {
-        const char *ns = output_namespace(c->cx, job, &outs[i]), *name = output_table_name(c->cx, job, &outs[i]);
+        const char *ns = output_namespace(c->cx, job, &outs[i]),
+                   *name = output_table_name(c->cx, job, &outs[i]);
         if (!ns || !name || strcmp(ns, n->ns) != 0 || strcmp(name, n->name) != 0) continue;
         *found = true;
         TRY(table_open(c->cx, outs[i].path, out));
@@ -81,22 +84,24 @@ static status table_info(struct call *c)
     bool found, off, told;
     TRY(open_any(c, &n, &t, &found));
     if (!found)
-        return answer_ok(c, json_pack("{s:n,s:i,s:b,s:i,s:b,s:s,s:n,s:n,s:n,s:s}", "address", "count", 0, "enable", 1, "exist", 0,
-                                      "extend_sid", 0, "namespace", n.ns, "origin", "partition", "schema", "table_name", n.name));
+        return answer_ok(c, json_pack("{s:n,s:i,s:b,s:i,s:b,s:s,s:n,s:n,s:n,s:s}", "address", "count", 0,
+                                      "enable", 1, "exist", 0, "extend_sid", 0, "namespace", n.ns, "origin",
+                                      "partition", "schema", "table_name", n.name));
     TRY(disabled(c, &n, &off));
     TRY(apidb_get(c->cx, c->w->db, "table", doc_key(c, &n), &d, &told));
     const json_t *partition = json_object_get(d.value, "partition"), *meta = json_object_get(d.value, "meta");
     bool head = !told || json_is_true(json_object_get(d.value, "head"));
-    json_t *schema = json_pack("{s:o,s:o,s:s}", "header", head ? table_schema_header(t) : json_string(""), "meta",
-                               meta ? json_incref((json_t *)meta) : json_object(), "sid", head ? t->id_name : "");
-    json_t *address = json_pack("{s:n,s:n,s:s,s:s,s:s}", "connector_name", "home", "name", n.name, "namespace", n.ns,
-                                "storage_type", "LMDB");
+    json_t *schema =
+        json_pack("{s:o,s:o,s:s}", "header", head ? table_schema_header(t) : json_string(""), "meta",
+                  meta ? json_incref((json_t *)meta) : json_object(), "sid", head ? t->id_name : "");
+    json_t *address = json_pack("{s:n,s:n,s:s,s:s,s:s}", "connector_name", "home", "name", n.name,
+                                "namespace", n.ns, "storage_type", "LMDB");
     return answer_ok(c, json_pack("{s:o,s:I,s:b,s:i,s:b,s:s,s:s,s:o,s:o,s:s}", "address", address, "count",
                                   (json_int_t)t->n_rows, "enable", (int)!off, "exist", 1, "extend_sid",
-                                  (int)json_is_true(json_object_get(d.value, "extend_sid")), "namespace", n.ns, "origin",
-                                  told ? "upload" : "norn", "partition",
-                                  partition ? json_incref((json_t *)partition) : json_integer(1), "schema", schema, "table_name",
-                                  n.name));
+                                  (int)json_is_true(json_object_get(d.value, "extend_sid")), "namespace",
+                                  n.ns, "origin", told ? "upload" : "norn", "partition",
+                                  partition ? json_incref((json_t *)partition) : json_integer(1), "schema",
+                                  schema, "table_name", n.name));
 }
 
 static status table_delete(struct call *c)
@@ -167,10 +172,13 @@ static status table_bind(struct call *c)
 {
     NEED(c, "engine", "address", "namespace", "name");
     const char *engine = arg_text(c, "engine");
-    return answer(c, 100,
-                  arena_printf(c->cx->mem, "engine %.40s check failed: norn binds no storage outside of its own store yet: upload the data",
-                               engine ? engine : ""),
-                  NULL);
+    return answer(
+        c, 100,
+        arena_printf(
+            c->cx->mem,
+            "engine %.40s check failed: norn binds no storage outside of its own store yet: upload the data",
+            engine ? engine : ""),
+        NULL);
 }
 
 static status connector_create(struct call *c)
@@ -179,7 +187,8 @@ static status connector_create(struct call *c)
     const char *name = arg_text(c, "connector_name"), *engine = arg_text(c, "engine");
     if (!name || !engine) return answer(c, 101, "connector_name and engine are texts", NULL);
     CLEANUP(json_decrefp)
-    json_t *doc = json_pack("{s:s,s:O}", "engine", engine, "connector_info", json_object_get(c->body, "connector_info"));
+    json_t *doc = json_pack("{s:s,s:O}", "engine", engine, "connector_info",
+                            json_object_get(c->body, "connector_info"));
     if (!doc) return FAIL(c->cx, NOMEM, "a connector");
     TRY(apidb_put(c->cx, c->w->db, "connector", name, doc));
     return answer(c, 0, "success", NULL);
@@ -196,10 +205,11 @@ static status connector_query(struct call *c)
     if (!found) return answer_ok(c, json_array());
     CLEANUP(json_decrefp) json_t *info = json_deep_copy(json_object_get(d.value, "connector_info"));
     if (json_object_get(info, "passwd")) json_object_set_new(info, "passwd", json_string("******"));
-    return answer_ok(c, json_pack("[{s:s,s:O,s:O,s:o,s:o,s:o,s:o}]", "f_name", name, "f_engine", json_object_get(d.value, "engine"),
-                                  "f_connector_info", info, "f_create_date", date_json(d.created_ms), "f_create_time",
-                                  ms_json(d.created_ms), "f_update_date", date_json(d.updated_ms), "f_update_time",
-                                  ms_json(d.updated_ms)));
+    return answer_ok(c, json_pack("[{s:s,s:O,s:O,s:o,s:o,s:o,s:o}]", "f_name", name, "f_engine",
+                                  json_object_get(d.value, "engine"), "f_connector_info", info,
+                                  "f_create_date", date_json(d.created_ms), "f_create_time",
+                                  ms_json(d.created_ms), "f_update_date", date_json(d.updated_ms),
+                                  "f_update_time", ms_json(d.updated_ms)));
 }
 
 /* ---- lineage ---- */
@@ -211,7 +221,8 @@ static status tracking_source(struct call *c)
     const struct table *t;
     bool found;
     TRY(open_any(c, &n, &t, &found));
-    if (!found) return answer(c, 100, arena_printf(c->cx->mem, "no found table %.100s %.100s", n.name, n.ns), NULL);
+    if (!found)
+        return answer(c, 100, arena_printf(c->cx->mem, "no found table %.100s %.100s", n.name, n.ns), NULL);
     return answer_ok(c, json_array());
 }
 
@@ -228,7 +239,8 @@ static bool job_reads(struct call *c, const struct row_job *j, const struct name
     {
         CLEANUP(json_decrefp) json_t *p = NULL;
         if (conf_component(c->cx, &conf, name, j->me, &p).code) continue;
-        const char *ns = json_string_value(js_at(p, "table.namespace")), *table = json_string_value(js_at(p, "table.name"));
+        const char *ns = json_string_value(js_at(p, "table.namespace")),
+                   *table = json_string_value(js_at(p, "table.name"));
         found = found || (ns && table && strcmp(ns, n->ns) == 0 && strcmp(table, n->name) == 0);
     }
     return found;
@@ -259,9 +271,10 @@ static status table_preview(struct call *c)
     bool found;
     int64_t limit = arg_int(c, "limit", 100);
     TRY(open_any(c, &n, &t, &found));
-    if (!found) return answer(c, 100, arena_printf(c->cx->mem, "no found table %.100s %.100s", n.name, n.ns), NULL);
+    if (!found)
+        return answer(c, 100, arena_printf(c->cx->mem, "no found table %.100s %.100s", n.name, n.ns), NULL);
     TRY(table_order(c->cx, t, &order));
-    TRY(table_rows_json(c->cx, t, CELLS_TEXT, limit < 1 || limit > 100 ? 100 : (size_t)limit, &rows));
+    TRY(table_rows_json(c->cx, t, CELLS_TEXT, NULL, limit < 1 || limit > 100 ? 100 : (size_t)limit, &rows));
     return answer_ok(c, json_pack("{s:o,s:o}", "data", rows, "header", table_header(t, order)));
 }
 
@@ -276,10 +289,11 @@ static status table_download(struct call *c)
     int out;
     CLEANUP(fd_closep) int fd = -1;
     TRY(open_any(c, &n, &t, &found));
-    if (!found) return answer_http(c, 210, arena_printf(c->cx->mem, "no found table %.100s %.100s", n.name, n.ns));
+    if (!found)
+        return answer_http(c, 210, arena_printf(c->cx->mem, "no found table %.100s %.100s", n.name, n.ns));
     TRY(temp_file(c->cx, c->http, &fd));
     TRY(table_order(c->cx, t, &order));
-    TRY(table_csv(c->cx, t, CELLS_TEXT, arg_bool(c, "head", true), -1, fd));
+    TRY(table_csv(c->cx, t, CELLS_TEXT, NULL, arg_bool(c, "head", true), -1, fd));
     CLEANUP(json_decrefp) json_t *header = json_pack("{s:o}", "header", table_header(t, order));
     TRY(js_text(c->cx, header, &meta));
     TRY(tar_begin(c->cx, c->http, &tar));
@@ -306,10 +320,13 @@ static status table_list(struct call *c)
             json_t *out = json_object();
             for (size_t i = 0; i < n_outs; i++)
                 if (strcmp(outs[i].component, name) == 0 && party_same(jobs[0].me, outs[i].party))
-                    json_object_set_new(out, outs[i].name, json_pack("{s:s,s:s}", "name", output_table_name(c->cx, id, &outs[i]),
-                                                                     "namespace", output_namespace(c->cx, id, &outs[i])));
+                    json_object_set_new(out, outs[i].name,
+                                        json_pack("{s:s,s:s}", "name", output_table_name(c->cx, id, &outs[i]),
+                                                  "namespace", output_namespace(c->cx, id, &outs[i])));
             const json_t *in = json_object_get(json_object_get(v, "input"), "data");
-            json_object_set_new(all, name, json_pack("{s:o,s:o}", "input", in ? json_incref((json_t *)in) : json_object(), "output", out));
+            json_object_set_new(all, name,
+                                json_pack("{s:o,s:o}", "input",
+                                          in ? json_incref((json_t *)in) : json_object(), "output", out));
         }
     return answer_ok(c, all);
 }
@@ -317,7 +334,8 @@ static status table_list(struct call *c)
 /* Tables are written once: nothing in them is changed. */
 static status schema_update(struct call *c)
 {
-    return answer(c, 100, "norn's tables do not change once written: upload the table with its new header", NULL);
+    return answer(c, 100, "norn's tables do not change once written: upload the table with its new header",
+                  NULL);
 }
 
 static status table_other(struct call *c)

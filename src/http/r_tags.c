@@ -8,7 +8,8 @@ static status tag_create(struct call *c)
 {
     NEED(c, "tag_name");
     const char *name = arg_text(c, "tag_name"), *desc = arg_text(c, "tag_desc");
-    if (!name || !*name || strchr(name, '/')) return answer(c, 100, "tag_name is no name: a text without '/'", NULL);
+    if (!name || !*name || strchr(name, '/'))
+        return answer(c, 100, "tag_name is no name: a text without '/'", NULL);
     CLEANUP(json_decrefp) json_t *doc = json_pack("{s:s}", "desc", desc ? desc : "");
     status st = doc ? apidb_insert(c->cx, c->w->db, "tag", name, doc) : FAIL(c->cx, NOMEM, "a tag");
     if (st.code == ERR_EXISTS)
@@ -35,9 +36,11 @@ static status tagged_models(struct call *c, const char *tag, json_t *list)
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < n_models; k++)
             if (strcmp(models[k].key.version, docs[i].key + strlen(prefix)) == 0)
-                json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:s,s:I}", "model_id", models[k].key.model_id, "model_version",
-                                                      models[k].key.version, "model_size", (json_int_t)models[k].bytes, "role",
-                                                      models[k].key.role, "party_id", (json_int_t)models[k].key.party));
+                json_array_append_new(list,
+                                      json_pack("{s:s,s:s,s:I,s:s,s:I}", "model_id", models[k].key.model_id,
+                                                "model_version", models[k].key.version, "model_size",
+                                                (json_int_t)models[k].bytes, "role", models[k].key.role,
+                                                "party_id", (json_int_t)models[k].key.party));
     return OK;
 }
 
@@ -85,10 +88,13 @@ static status tag_update(struct call *c)
     struct doc d;
     bool found, taken = false, was;
     NEED(c, "tag_name");
-    const char *name = arg_text(c, "tag_name"), *fresh = arg_text(c, "new_tag_name"), *desc = arg_text(c, "new_tag_desc");
+    const char *name = arg_text(c, "tag_name"), *fresh = arg_text(c, "new_tag_name"),
+               *desc = arg_text(c, "new_tag_desc");
     TRY(apidb_get(c->cx, c->w->db, "tag", name ? name : "", &d, &found));
-    if (!found) return answer(c, 100, arena_printf(c->cx->mem, "Can not found '%s' tag.", name ? name : ""), NULL);
-    if (fresh && strchr(fresh, '/')) return answer(c, 100, "new_tag_name is no name: a text without '/'", NULL);
+    if (!found)
+        return answer(c, 100, arena_printf(c->cx->mem, "Can not found '%s' tag.", name ? name : ""), NULL);
+    if (fresh && strchr(fresh, '/'))
+        return answer(c, 100, "new_tag_name is no name: a text without '/'", NULL);
     bool moves = fresh && *fresh && strcmp(fresh, name) != 0;
     struct doc other;
     if (moves) TRY(apidb_get(c->cx, c->w->db, "tag", fresh, &other, &taken));
@@ -99,7 +105,8 @@ static status tag_update(struct call *c)
         TRY(move_tagged(c, name, fresh));
         TRY(apidb_delete(c->cx, c->w->db, "tag", name, &was));
     }
-    return answer(c, 0, arena_printf(c->cx->mem, "Infomation of '%s' tag has been updated successfully.", name), NULL);
+    return answer(
+        c, 0, arena_printf(c->cx->mem, "Infomation of '%s' tag has been updated successfully.", name), NULL);
 }
 
 static status tag_destroy(struct call *c)
@@ -108,7 +115,8 @@ static status tag_destroy(struct call *c)
     NEED(c, "tag_name");
     const char *name = arg_text(c, "tag_name");
     TRY(apidb_delete(c->cx, c->w->db, "tag", name ? name : "", &was));
-    if (!was) return answer(c, 100, arena_printf(c->cx->mem, "Can not found '%s' tag.", name ? name : ""), NULL);
+    if (!was)
+        return answer(c, 100, arena_printf(c->cx->mem, "Can not found '%s' tag.", name ? name : ""), NULL);
     TRY(move_tagged(c, name, NULL));
     return answer(c, 0, arena_printf(c->cx->mem, "'%s' tag has been deleted successfully.", name), NULL);
 }
@@ -122,7 +130,8 @@ static status tag_list(struct call *c)
     TRY(apidb_list(c->cx, c->w->db, "tag", "", false, limit > 0 ? (size_t)limit : 0, &docs, &n));
     for (size_t i = 0; i < n; i++) {
         json_t *one = tag_json(&docs[i]);
-        TRY(apidb_list(c->cx, c->w->db, "model_tag", arena_printf(c->cx->mem, "%s/", docs[i].key), false, 0, &tagged, &k));
+        TRY(apidb_list(c->cx, c->w->db, "model_tag", arena_printf(c->cx->mem, "%s/", docs[i].key), false, 0,
+                       &tagged, &k));
         json_object_set_new(one, "model_count", json_integer((json_int_t)k));
         json_array_append_new(list, one);
     }
@@ -146,9 +155,11 @@ static status model_tag_create(struct call *c)
     struct doc d;
     NEED(c, "job_id", "tag_name");
     const char *id = arg_text(c, "job_id"), *name = arg_text(c, "tag_name");
-    if (!id || !name || !*name || strchr(name, '/')) return answer(c, 100, "job_id and tag_name are texts", NULL);
+    if (!id || !name || !*name || strchr(name, '/'))
+        return answer(c, 100, "job_id and tag_name are texts", NULL);
     TRY(has_model(c, id, &there));
-    if (!there) return answer(c, 100, arena_printf(c->cx->mem, "Can not found model by job id: '%s'.", id), NULL);
+    if (!there)
+        return answer(c, 100, arena_printf(c->cx->mem, "Can not found model by job id: '%s'.", id), NULL);
     CLEANUP(json_decrefp) json_t *tag = json_pack("{s:n}", "desc");
     CLEANUP(json_decrefp) json_t *doc = json_object();
     const char *key = arena_printf(c->cx->mem, "%s/%s", name, id);
@@ -156,7 +167,9 @@ static status model_tag_create(struct call *c)
     TRY(apidb_get(c->cx, c->w->db, "tag", name, &d, &found));
     if (!found) TRY(apidb_put(c->cx, c->w->db, "tag", name, tag));
     TRY(apidb_put(c->cx, c->w->db, "model_tag", key, doc));
-    return answer(c, 0, arena_printf(c->cx->mem, "Adding %s tag for model with job id: %s successfully.", name, id), NULL);
+    return answer(c, 0,
+                  arena_printf(c->cx->mem, "Adding %s tag for model with job id: %s successfully.", name, id),
+                  NULL);
 }
 
 static status model_tag_remove(struct call *c)
@@ -166,8 +179,14 @@ static status model_tag_remove(struct call *c)
     const char *id = arg_text(c, "job_id"), *name = arg_text(c, "tag_name");
     const char *key = arena_printf(c->cx->mem, "%s/%s", name ? name : "", id ? id : "");
     TRY(apidb_delete(c->cx, c->w->db, "model_tag", key ? key : "", &was));
-    if (!was) return answer(c, 100, arena_printf(c->cx->mem, "Can not found '%s' tag of model '%s'.", name ? name : "", id ? id : ""), NULL);
-    return answer(c, 0, arena_printf(c->cx->mem, "Removing %s tag from model with job id: %s successfully.", name, id), NULL);
+    if (!was)
+        return answer(
+            c, 100,
+            arena_printf(c->cx->mem, "Can not found '%s' tag of model '%s'.", name ? name : "", id ? id : ""),
+            NULL);
+    return answer(
+        c, 0, arena_printf(c->cx->mem, "Removing %s tag from model with job id: %s successfully.", name, id),
+        NULL);
 }
 
 static status model_tag_retrieve(struct call *c)

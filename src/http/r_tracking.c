@@ -30,8 +30,8 @@ static status locate(struct call *c, struct where *out)
     for (size_t i = 0; i < n && !out->found; i++)
         if (!given || party_same(jobs[i].me, who)) out->job = jobs[i], out->found = true;
     if (out->found && out->component)
-        out->module = json_string_value(
-            json_object_get(json_object_get(json_object_get(out->job.dsl, "components"), out->component), "module"));
+        out->module = json_string_value(json_object_get(
+            json_object_get(json_object_get(out->job.dsl, "components"), out->component), "module"));
     return OK;
 }
 
@@ -72,13 +72,14 @@ static status metrics_of(struct call *c, json_t **out)
     }
     if (w.job.local) {
         json_t *rows = json_object_get(w.job.doc->value, "rows");
-        *out = rows ? json_pack("{s:{s:{s:[[s,O]],s:{s:s,s:s}}}}", "upload", "data_access", "data", "count", rows, "meta", "name",
-                                "data_access", "metric_type", "DATA_ACCESS")
+        *out = rows ? json_pack("{s:{s:{s:[[s,O]],s:{s:s,s:s}}}}", "upload", "data_access", "data", "count",
+                                rows, "meta", "name", "data_access", "metric_type", "DATA_ACCESS")
                     : json_object();
         return OK;
     }
     TRY(view_metrics(c->cx, c->w->jobs, w.job.id, w.component, w.job.me, out));
-    json_object_foreach(*out, ns, names) json_object_foreach(names, name, m) TRY(sort_points(c->cx, json_object_get(m, "data")));
+    json_object_foreach(*out, ns, names) json_object_foreach(names, name, m)
+        TRY(sort_points(c->cx, json_object_get(m, "data")));
     return OK;
 }
 
@@ -113,9 +114,11 @@ static status metric_data(struct call *c)
     TRY(metrics_of(c, &all));
     const char *ns = arg_text(c, "metric_namespace"), *name = arg_text(c, "metric_name");
     const json_t *m = ns && name ? json_object_get(json_object_get(all, ns), name) : NULL;
-    if (!m) return answer_object(c, json_pack("{s:i,s:s,s:[],s:{}}", "retcode", 0, "retmsg", "no data", "data", "meta"));
-    return answer_object(c, json_pack("{s:i,s:s,s:O,s:O}", "retcode", 0, "retmsg", "success", "data", json_object_get(m, "data"),
-                                      "meta", json_object_get(m, "meta")));
+    if (!m)
+        return answer_object(
+            c, json_pack("{s:i,s:s,s:[],s:{}}", "retcode", 0, "retmsg", "no data", "data", "meta"));
+    return answer_object(c, json_pack("{s:i,s:s,s:O,s:O}", "retcode", 0, "retmsg", "success", "data",
+                                      json_object_get(m, "data"), "meta", json_object_get(m, "meta")));
 }
 
 /* Metrics are records of a job: they go with it, and nothing else takes them away. */
@@ -147,13 +150,15 @@ static status component_list(struct call *c)
     TRY(locate(c, &w));
     if (!w.found) return answer(c, 100, "No job matched, please make sure the parameters are right", NULL);
     json_t *list = json_array();
-    json_object_foreach(json_object_get(w.job.dsl, "components"), name, v) json_array_append_new(list, json_string(name));
+    json_object_foreach(json_object_get(w.job.dsl, "components"), name, v)
+        json_array_append_new(list, json_string(name));
     return answer_ok(c, json_pack("{s:o}", "components", list));
 }
 
 static status summary(struct call *c)
 {
-    static const char none[] = "No component summary found, please check if arguments are specified correctly.";
+    static const char none[] =
+        "No component summary found, please check if arguments are specified correctly.";
     struct where w;
     CLEANUP(json_decrefp) json_t *s = NULL;
     NEED(c, "job_id", "component_name");
@@ -180,8 +185,8 @@ static status output_model(struct call *c)
     if (p) TRY(model_json(c->cx, p, &param));
     if (m) TRY(model_json(c->cx, m, &meta));
     return answer_object(c, json_pack("{s:i,s:s,s:o,s:{s:o,s:s}}", "retcode", 0, "retmsg", "success", "data",
-                                      param ? param : json_object(), "meta", "meta_data", meta ? meta : json_object(),
-                                      "module_name", w.module));
+                                      param ? param : json_object(), "meta", "meta_data",
+                                      meta ? meta : json_object(), "module_name", w.module));
 }
 
 /* ---- output tables ---- */
@@ -195,8 +200,9 @@ const char *output_table_name(struct ctx *cx, const char *job, const struct outp
 {
     uint8_t hash[32];
     char text[33];
-    const char *all = arena_printf(cx->mem, "%s/%s/%s/%u/%lld/%lld", job, o->component, role_name(o->party.role), o->party.id,
-                                   (long long)o->attempt, (long long)o->position);
+    const char *all =
+        arena_printf(cx->mem, "%s/%s/%s/%u/%lld/%lld", job, o->component, role_name(o->party.role),
+                     o->party.id, (long long)o->attempt, (long long)o->position);
     if (!all) return NULL;
     SHA256((const unsigned char *)all, strlen(all), hash);
     for (size_t i = 0; i < 16; i++)
@@ -212,12 +218,14 @@ status output_row_json(struct call *c, const struct row_job *j, const struct out
     TRY(jobdb_tasks(c->cx, c->w->jobs, j->id, &t, &n));
     for (size_t i = 0; i < n; i++)
         if (strcmp(t[i].component, o->component) == 0 && party_same(t[i].party, o->party)) at = t[i].ended_ms;
-    *out = json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:o,s:I,s:o,s:o}", "f_component_name", o->component,
-                     "f_create_date", date_json(at), "f_create_time", ms_json(at), "f_data_name", o->name, "f_description", "",
-                     "f_job_id", j->id, "f_party_id", json_sprintf("%u", o->party.id), "f_role", role_name(o->party.role),
-                     "f_table_name", output_table_name(c->cx, j->id, o), "f_table_namespace", output_namespace(c->cx, j->id, o),
-                     "f_task_id", json_sprintf("%s_%s", j->id, o->component), "f_task_version", (json_int_t)o->attempt,
-                     "f_update_date", date_json(at), "f_update_time", ms_json(at));
+    *out =
+        json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:o,s:s,s:s,s:s,s:o,s:I,s:o,s:o}", "f_component_name",
+                  o->component, "f_create_date", date_json(at), "f_create_time", ms_json(at), "f_data_name",
+                  o->name, "f_description", "", "f_job_id", j->id, "f_party_id",
+                  json_sprintf("%u", o->party.id), "f_role", role_name(o->party.role), "f_table_name",
+                  output_table_name(c->cx, j->id, o), "f_table_namespace", output_namespace(c->cx, j->id, o),
+                  "f_task_id", json_sprintf("%s_%s", j->id, o->component), "f_task_version",
+                  (json_int_t)o->attempt, "f_update_date", date_json(at), "f_update_time", ms_json(at));
     return *out ? OK : FAIL(c->cx, NOMEM, "a row");
 }
 
@@ -232,7 +240,8 @@ static status outputs_of(struct call *c, const struct where *w, struct output_ro
     struct output_row *list = NEW(c->cx, struct output_row, n_all + 1);
     if (!list) return FAIL(c->cx, NOMEM, "%zu outputs", n_all);
     for (size_t i = 0; i < n_all; i++)
-        if (strcmp(all[i].component, w->component) == 0 && party_same(all[i].party, w->job.me)) list[(*n)++] = all[i];
+        if (strcmp(all[i].component, w->component) == 0 && party_same(all[i].party, w->job.me))
+            list[(*n)++] = all[i];
     *out = list;
     return OK;
 }
@@ -276,13 +285,16 @@ static status output_data(struct call *c)
         json_t *part = NULL;
         TRY(table_open(c->cx, outs[i].path, &t));
         TRY(table_order(c->cx, t, &order));
-        TRY(table_rows_json(c->cx, t, style_of(&w), 100, &part));
+        const uint32_t *order_of_rows = NULL; /* a Reader's are shown as they came */
+        if (style_of(&w) == CELLS_NUMBERS) TRY(table_fate_order(c->cx, t, &order_of_rows));
+        TRY(table_rows_json(c->cx, t, style_of(&w), order_of_rows, 100, &part));
         json_array_append_new(rows, part);
         json_array_append_new(json_object_get(meta, "header"), table_header(t, order));
         json_array_append_new(json_object_get(meta, "names"), json_string(outs[i].name));
         json_array_append_new(json_object_get(meta, "total"), json_integer((json_int_t)t->n_rows));
     }
-    return answer_object(c, json_pack("{s:i,s:s,s:O,s:O}", "retcode", 0, "retmsg", "success", "data", rows, "meta", meta));
+    return answer_object(
+        c, json_pack("{s:i,s:s,s:O,s:O}", "retcode", 0, "retmsg", "success", "data", rows, "meta", meta));
 }
 
 /* Python's json.dumps(indent=4) of {"header": [...]}. */
@@ -301,8 +313,8 @@ static status meta_text(struct ctx *cx, const struct table *t, struct buf *b)
     return buf_ok(cx, b);
 }
 
-static status add_output(struct call *c, struct tar *tar, const struct where *w, const struct output_row *o, int64_t limit,
-                         bool head)
+static status add_output(struct call *c, struct tar *tar, const struct where *w, const struct output_row *o,
+                         int64_t limit, bool head)
 {
     struct ctx *cx = c->cx;
     const struct table *t;
@@ -310,8 +322,10 @@ static status add_output(struct call *c, struct tar *tar, const struct where *w,
     CLEANUP(buf_free) struct buf meta = {0};
     TRY(table_open(cx, o->path, &t));
     if (t->n_rows == 0) return OK;
+    const uint32_t *rows;
+    TRY(table_fate_order(cx, t, &rows));
     TRY(temp_file(cx, c->http, &fd));
-    TRY(table_csv(cx, t, style_of(w), head, limit, fd));
+    TRY(table_csv(cx, t, style_of(w), rows, head, limit, fd));
     TRY(meta_text(cx, t, &meta));
     TRY(tar_add_fd(cx, tar, arena_printf(cx->mem, "%s.csv", o->name), fd));
     return tar_add_text(cx, tar, arena_printf(cx->mem, "%s.meta", o->name), (const char *)meta.p, meta.n);
@@ -329,7 +343,8 @@ static status output_download(struct call *c)
     bool head = arg_bool(c, "head", true);
     if (limit == 0) return answer(c, 100, "limit is 0", NULL);
     TRY(locate(c, &w));
-    if (!w.found || !w.module) return FAIL(c->cx, NOTFOUND, "no such job, role, party or component at this site");
+    if (!w.found || !w.module)
+        return FAIL(c->cx, NOTFOUND, "no such job, role, party or component at this site");
     TRY(outputs_of(c, &w, &outs, &n));
     if (n == 0) return answer_http(c, 210, "no data");
     TRY(tar_begin(c->cx, c->http, &tar));
@@ -358,8 +373,10 @@ static json_t *datasets(struct ctx *cx, const struct row_job *j)
         {
             const char *module = json_string_value(json_object_get(component, "module"));
             CLEANUP(json_decrefp) json_t *p = NULL;
-            if (!module || strcmp(module, "Reader") != 0 || conf_component(cx, &conf, name, who, &p).code) continue;
-            const char *ns = json_string_value(js_at(p, "table.namespace")), *table = json_string_value(js_at(p, "table.name"));
+            if (!module || strcmp(module, "Reader") != 0 || conf_component(cx, &conf, name, who, &p).code)
+                continue;
+            const char *ns = json_string_value(js_at(p, "table.namespace")),
+                       *table = json_string_value(js_at(p, "table.name"));
             if (!ns || !table) continue;
             json_t *role = json_object_get(all, role_name(who.role));
             if (!role) json_object_set_new(all, role_name(who.role), role = json_object());
@@ -386,12 +403,13 @@ static status job_data_view(struct call *c)
     {
         json_t *others = json_array();
         for (size_t i = 0; i < json_array_size(ids); i++)
-            if (json_integer_value(json_array_get(ids, i)) != w.job.me.id) json_array_append(others, json_array_get(ids, i));
+            if (json_integer_value(json_array_get(ids, i)) != w.job.me.id)
+                json_array_append(others, json_array_get(ids, i));
         if (json_array_size(others)) json_object_set(partner, role, others);
         json_decref(others);
     }
-    return answer_ok(c, json_pack("{s:o,s:{},s:o,s:O}", "dataset", datasets(c->cx, &w.job), "model_summary", "partner", partner,
-                                  "roles", roles));
+    return answer_ok(c, json_pack("{s:o,s:{},s:o,s:O}", "dataset", datasets(c->cx, &w.job), "model_summary",
+                                  "partner", partner, "roles", roles));
 }
 
 /* Which of its sources' outputs a component takes: FATE's dependencies. */
@@ -403,19 +421,26 @@ static json_t *needs_of(const json_t *dsl, const json_t *component)
         const json_t *in = json_object_get(json_object_get(component, "input"), kinds[k]);
         const char *key = kinds[k];
         json_t *sources;
-        CLEANUP(json_decrefp) json_t *one = json_is_array(in) ? json_pack("{s:O}", key, in) : json_incref((json_t *)in);
+        CLEANUP(json_decrefp)
+        json_t *one = json_is_array(in) ? json_pack("{s:O}", key, in) : json_incref((json_t *)in);
         json_object_foreach(one, key, sources) for (size_t i = 0; i < json_array_size(sources); i++)
         {
             const char *s = json_string_value(json_array_get(sources, i)), *dot = s ? strchr(s, '.') : NULL;
             if (!dot || strncmp(s, "pipeline.", 9) == 0) continue;
             json_t *name = json_stringn(s, (size_t)(dot - s));
             const json_t *from = json_object_get(json_object_get(dsl, "components"), json_string_value(name));
-            const json_t *outs = json_object_get(json_object_get(from, "output"), k == 0 ? "data" : k == 3 ? "cache" : "model");
+            const json_t *outs = json_object_get(json_object_get(from, "output"), k == 0   ? "data"
+                                                                                  : k == 3 ? "cache"
+                                                                                           : "model");
             size_t at = 0;
             for (size_t o = 0; o < json_array_size(outs); o++)
                 if (strcmp(json_string_value(json_array_get(outs, o)), dot + 1) == 0) at = o;
-            json_array_append_new(list, json_pack("{s:o,s:s,s:[s,i]}", "component_name", name, "type", key, "up_output_info",
-                                                  k == 0 ? "data" : k == 3 ? "cache" : "model", (int)at));
+            json_array_append_new(list, json_pack("{s:o,s:s,s:[s,i]}", "component_name", name, "type", key,
+                                                  "up_output_info",
+                                                  k == 0   ? "data"
+                                                  : k == 3 ? "cache"
+                                                           : "model",
+                                                  (int)at));
         }
     }
     return list;
@@ -429,7 +454,8 @@ static status dag_dependency(struct call *c)
     NEED(c, "job_id", "role", "party_id");
     TRY(locate(c, &w));
     if (!w.found) return answer(c, 101, "find job failed", NULL);
-    json_t *data = json_pack("{s:[],s:{},s:{},s:{}}", "component_list", "component_module", "component_need_run", "dependencies");
+    json_t *data = json_pack("{s:[],s:{},s:{},s:{}}", "component_list", "component_module",
+                             "component_need_run", "dependencies");
     json_object_foreach(json_object_get(w.job.dsl, "components"), name, v)
     {
         json_array_append_new(json_object_get(data, "component_list"), json_string(name));

@@ -44,7 +44,8 @@ static const char *notes_of(struct call *c, const char *id, struct party who)
 }
 
 /* Adds the rows of one scheduler job to list, the initiator's first. */
-static status add_rows(struct call *c, const struct job_row *row, struct row_job *list, size_t most, size_t *n)
+static status add_rows(struct call *c, const struct job_row *row, struct row_job *list, size_t most,
+                       size_t *n)
 {
     struct ctx *cx = c->cx;
     struct conf conf;
@@ -94,22 +95,23 @@ static status local_row(struct call *c, const struct doc *d, struct row_job *out
     struct doc *kept = NEW(c->cx, struct doc, 1);
     if (!kept) return FAIL(c->cx, NOMEM, "a row");
     *kept = *d;
-    *out = (struct row_job){.id = d->key,
-                            .me = nobody,
-                            .initiator = nobody,
-                            .status = st,
-                            .reason = reason ? reason : "",
-                            .progress = st == RUN_SUCCESS ? 100 : json_integer_value(json_object_get(d->value, "progress")),
-                            .created_ms = d->created_ms,
-                            .started_ms = json_integer_value(json_object_get(d->value, "started_ms")),
-                            .ended_ms = json_integer_value(json_object_get(d->value, "ended_ms")),
-                            .model_id = "local-0#model",
-                            .model_version = d->key,
-                            .notes = notes_of(c, d->key, nobody),
-                            .dsl = dsl,
-                            .conf = conf,
-                            .local = true,
-                            .doc = kept};
+    *out = (struct row_job){
+        .id = d->key,
+        .me = nobody,
+        .initiator = nobody,
+        .status = st,
+        .reason = reason ? reason : "",
+        .progress = st == RUN_SUCCESS ? 100 : json_integer_value(json_object_get(d->value, "progress")),
+        .created_ms = d->created_ms,
+        .started_ms = json_integer_value(json_object_get(d->value, "started_ms")),
+        .ended_ms = json_integer_value(json_object_get(d->value, "ended_ms")),
+        .model_id = "local-0#model",
+        .model_version = d->key,
+        .notes = notes_of(c, d->key, nobody),
+        .dsl = dsl,
+        .conf = conf,
+        .local = true,
+        .doc = kept};
     return OK;
 }
 
@@ -196,12 +198,14 @@ static json_t *job_parameters(const struct row_job *j)
     const char *key;
     json_t *v;
     json_t *all = json_pack(
-        "{s:i,s:i,s:s,s:i,s:{},s:{},s:s,s:s,s:{},s:s,s:s,s:s,s:{},s:{},s:{},s:o,s:{},s:{},s:i,s:{s:b,s:I,s:I,s:i,s:i}}",
-        "auto_retries", 0, "auto_retry_delay", 1, "computing_engine", "STANDALONE", "computing_partitions", 4, "eggroll_run",
-        "engines_address", "federated_mode", "SINGLE", "federated_status_collect_type", "PUSH", "inheritance_info", "job_type",
-        "train", "model_id", j->model_id, "model_version", j->model_version, "pulsar_run", "rabbitmq_run", "role_parameters",
-        "roles", row_roles(j->conf), "spark_run", "task_conf", "task_parallelism", 1, "adaptation_parameters",
-        "if_initiator_baseline", 1, "request_task_cores", (json_int_t)cores_of(j->conf), "task_cores_per_node",
+        "{s:i,s:i,s:s,s:i,s:{},s:{},s:s,s:s,s:{},s:s,s:s,s:s,s:{},s:{},s:{},s:o,s:{},s:{},s:i,s:{s:b,s:I,s:I,"
+        "s:i,s:i}}",
+        "auto_retries", 0, "auto_retry_delay", 1, "computing_engine", "STANDALONE", "computing_partitions", 4,
+        "eggroll_run", "engines_address", "federated_mode", "SINGLE", "federated_status_collect_type", "PUSH",
+        "inheritance_info", "job_type", "train", "model_id", j->model_id, "model_version", j->model_version,
+        "pulsar_run", "rabbitmq_run", "role_parameters", "roles", row_roles(j->conf), "spark_run",
+        "task_conf", "task_parallelism", 1, "adaptation_parameters", "if_initiator_baseline", 1,
+        "request_task_cores", (json_int_t)cores_of(j->conf), "task_cores_per_node",
         (json_int_t)cores_of(j->conf), "task_memory_per_node", 0, "task_nodes", 1);
     json_object_foreach((json_t *)given, key, v) json_object_set(all, key, v);
     json_object_del(all, "task_cores");
@@ -229,11 +233,13 @@ static json_t *conf_on_party(const struct row_job *j, const json_t *conf)
     int64_t cores = cores_of(j->conf);
     json_object_set_new(p, "federation_engine", json_string("STANDALONE"));
     json_object_set_new(p, "storage_engine", json_string("STANDALONE"));
-    json_object_set_new(p, "eggroll_run", json_pack("{s:I}", "eggroll.session.processors.per.node", (json_int_t)cores));
+    json_object_set_new(p, "eggroll_run",
+                        json_pack("{s:I}", "eggroll.session.processors.per.node", (json_int_t)cores));
     json_object_set_new(json_object_get(p, "adaptation_parameters"), "if_initiator_baseline", json_false());
     json_t *address = json_pack("{s:I,s:i}", "cores_per_node", (json_int_t)cores, "nodes", 1);
-    json_object_set_new(p, "engines_address",
-                        json_pack("{s:O,s:O,s:o}", "computing", address, "federation", address, "storage", address));
+    json_object_set_new(
+        p, "engines_address",
+        json_pack("{s:O,s:O,s:o}", "computing", address, "federation", address, "storage", address));
     json_object_set_new(own, "job_parameters", p);
     return own;
 }
@@ -278,13 +284,16 @@ static json_t *id_text(uint32_t id)
 static json_t *job_times(const struct row_job *j)
 {
     bool ended = run_ended(j->status);
-    int64_t end = ended ? j->ended_ms : 0, last = ended ? j->ended_ms : j->started_ms ? j->started_ms : j->created_ms;
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "f_apply_resource_time", ms_json(j->started_ms),
-                     "f_create_date", date_json(j->created_ms), "f_create_time", ms_json(j->created_ms), "f_elapsed",
-                     end && j->started_ms ? json_integer(end - j->started_ms) : json_null(), "f_end_date", date_json(end),
-                     "f_end_time", ms_json(end), "f_return_resource_time", ms_json(j->started_ms ? end : 0),
-                     "f_start_date", date_json(j->started_ms), "f_start_time", ms_json(j->started_ms), "f_update_date",
-                     date_json(last), "f_update_time", ms_json(last));
+    int64_t end = ended ? j->ended_ms : 0, last = ended           ? j->ended_ms
+                                                  : j->started_ms ? j->started_ms
+                                                                  : j->created_ms;
+    return json_pack(
+        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "f_apply_resource_time", ms_json(j->started_ms),
+        "f_create_date", date_json(j->created_ms), "f_create_time", ms_json(j->created_ms), "f_elapsed",
+        end && j->started_ms ? json_integer(end - j->started_ms) : json_null(), "f_end_date", date_json(end),
+        "f_end_time", ms_json(end), "f_return_resource_time", ms_json(j->started_ms ? end : 0),
+        "f_start_date", date_json(j->started_ms), "f_start_time", ms_json(j->started_ms), "f_update_date",
+        date_json(last), "f_update_time", ms_json(last));
 }
 
 status row_job_json(struct call *c, const struct row_job *j, json_t **out)
@@ -297,15 +306,17 @@ status row_job_json(struct call *c, const struct row_job *j, json_t **out)
     json_int_t cores = began ? cores_of(j->conf) : 0;
     CLEANUP(json_decrefp)
     json_t *row = json_pack(
-        "{s:b,s:o,s:I,s:s,s:O,s:i,s:o,s:o,s:{},s:s,s:o,s:s,s:b,s:s,s:i,s:s,s:o,s:I,s:b,s:n,s:I,s:i,s:b,s:b,s:s}",
-        "f_cancel_signal", canceled, "f_cancel_time", ms_json(canceled ? j->ended_ms : 0), "f_cores", cores, "f_description",
-        j->notes, "f_dsl", j->dsl, "f_end_scheduling_updates", (int)ended, "f_engine_name",
+        "{s:b,s:o,s:I,s:s,s:O,s:i,s:o,s:o,s:{},s:s,s:o,s:s,s:b,s:s,s:i,s:s,s:o,s:I,s:b,s:n,s:I,s:i,s:b,s:b,s:"
+        "s}",
+        "f_cancel_signal", canceled, "f_cancel_time", ms_json(canceled ? j->ended_ms : 0), "f_cores", cores,
+        "f_description", j->notes, "f_dsl", j->dsl, "f_end_scheduling_updates", (int)ended, "f_engine_name",
         text_or_null(began ? "STANDALONE" : NULL), "f_engine_type", text_or_null(began ? "computing" : NULL),
-        "f_inheritance_info", "f_inheritance_status", "pass", "f_initiator_party_id", id_text(j->initiator.id),
-        "f_initiator_role", role_name(j->initiator.role), "f_is_initiator", (int)party_same(j->me, j->initiator), "f_job_id",
-        j->id, "f_memory", 0, "f_name", "", "f_party_id", id_text(j->me.id), "f_progress", (json_int_t)j->progress,
-        "f_ready_signal", 0, "f_ready_time", "f_remaining_cores", ended ? cores : (json_int_t)0, "f_remaining_memory", 0,
-        "f_rerun_signal", 0, "f_resource_in_use", (int)(j->status == RUN_RUNNING), "f_role", role_name(j->me.role));
+        "f_inheritance_info", "f_inheritance_status", "pass", "f_initiator_party_id",
+        id_text(j->initiator.id), "f_initiator_role", role_name(j->initiator.role), "f_is_initiator",
+        (int)party_same(j->me, j->initiator), "f_job_id", j->id, "f_memory", 0, "f_name", "", "f_party_id",
+        id_text(j->me.id), "f_progress", (json_int_t)j->progress, "f_ready_signal", 0, "f_ready_time",
+        "f_remaining_cores", ended ? cores : (json_int_t)0, "f_remaining_memory", 0, "f_rerun_signal", 0,
+        "f_resource_in_use", (int)(j->status == RUN_RUNNING), "f_role", role_name(j->me.role));
     if (!row || !times || json_object_update(row, times)) return FAIL(c->cx, NOMEM, "a job's row");
     json_object_set(row, "f_roles", roles);
     json_object_set(row, "f_runtime_conf", conf);
@@ -324,7 +335,8 @@ json_t *row_unprefixed(const json_t *row)
 {
     json_t *out = json_object(), *v;
     const char *key;
-    json_object_foreach((json_t *)row, key, v) json_object_set(out, strncmp(key, "f_", 2) == 0 ? key + 2 : key, v);
+    json_object_foreach((json_t *)row, key, v)
+        json_object_set(out, strncmp(key, "f_", 2) == 0 ? key + 2 : key, v);
     return out;
 }
 

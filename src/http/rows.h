@@ -15,8 +15,8 @@ struct row_job { /* one job at one party of this site */
     int64_t created_ms, started_ms, ended_ms;
     const char *model_id, *model_version;
     const char *notes;
-    json_t *dsl, *conf; /* borrowed: they go with cx->mem */
-    bool local;         /* an upload or download of this site: no job of the scheduler */
+    json_t *dsl, *conf;    /* borrowed: they go with cx->mem */
+    bool local;            /* an upload or download of this site: no job of the scheduler */
     const struct doc *doc; /* of a local one */
 };
 /* Rows of one job at this site, those of its initiator first; none when it is unknown. */
@@ -33,11 +33,12 @@ json_t *row_roles(const json_t *conf);
 /* The conf with FATE's job parameters filled in, as its answers show it; owned by the caller. */
 status row_conf(struct call *c, const struct row_job *j, json_t **out);
 /* FATE's "ComponentParam" of a component: its parameters, and how they came about. Owned by the caller. */
-status row_component_param(struct call *c, const struct row_job *j, const char *component, json_t **out, const char **module);
+status row_component_param(struct call *c, const struct row_job *j, const char *component, json_t **out,
+                           const char **module);
 /* FATE's row of an output table. */
 status output_row_json(struct call *c, const struct row_job *j, const struct output_row *o, json_t **out);
 /* The name that FATE would have given an output table: 32 hex digits, always the same ones. */
 const char *output_table_name(struct ctx *cx, const char *job, const struct output_row *o);
 const char *output_namespace(struct ctx *cx, const char *job, const struct output_row *o);
 const char *row_code_path(const char *module, enum role role); /* FATE's class names */
-json_t *row_unprefixed(const json_t *row);                     /* "f_job_id" to "job_id", "party_id" a number when told so */
+json_t *row_unprefixed(const json_t *row); /* "f_job_id" to "job_id", "party_id" a number when told so */

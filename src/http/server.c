@@ -186,14 +186,14 @@ static void begin(struct exchange *ex, const char *method)
     if (type && strncasecmp(type, "multipart/form-data", 19) == 0) {
         check_early(ex);
         ex->form = MHD_create_post_processor(ex->conn, 65536, on_part, ex);
-        if (!ex->form) ex->too_large = true;
+        if (!ex->form) ex->bad_form = true;
     }
 }
 
 static void take(struct exchange *ex, const char *data, size_t n)
 {
     if (ex->form) {
-        if (MHD_post_process(ex->form, data, n) != MHD_YES) ex->refused = ex->refused || false;
+        if (MHD_post_process(ex->form, data, n) != MHD_YES) ex->bad_form = true;
         return;
     }
     buf_put(&ex->body, data, n);

@@ -88,12 +88,32 @@ static json_t *cell_json(const struct table *t, const struct column *c, size_t i
     return out ? out : json_null(); /* not UTF-8: nothing that JSON could hold */
 }
 
-status table_rows_json(struct ctx *cx, const struct table *t, enum cell_style style, size_t max, json_t **out)
+static int by_id(const void *a, const void *b, void *table)
+{
+    struct bytes x = table_id(table, *(const uint32_t *)a), y = table_id(table, *(const uint32_t *)b);
+    if (x.n != y.n) return x.n < y.n ? -1 : 1;
+    return x.n ? memcmp(x.p, y.p, x.n) : 0;
+}
+
+status table_fate_order(struct ctx *cx, const struct table *t, const uint32_t **out)
+{
+    uint32_t *rows = NEW(cx, uint32_t, t->n_rows + 1);
+    if (!rows) return FAIL(cx, NOMEM, "%zu row numbers", t->n_rows);
+    for (size_t i = 0; i < t->n_rows; i++)
+        rows[i] = (uint32_t)i;
+    qsort_r(rows, t->n_rows, sizeof *rows, by_id, (void *)(uintptr_t)t);
+    *out = rows;
+    return OK;
+}
+
+status table_rows_json(struct ctx *cx, const struct table *t, enum cell_style style, const uint32_t *given,
+                       size_t max, json_t **out)
 {
     const size_t *order;
     TRY(table_order(cx, t, &order));
     json_t *rows = json_array();
-    for (size_t i = 0; i < t->n_rows && i < max; i++) {
+    for (size_t k = 0; k < t->n_rows && k < max; k++) {
+        size_t i = given ? given[k] : k;
         struct bytes id = table_id(t, i);
         json_t *row = json_array(), *key = json_stringn((const char *)id.p, id.n);
         json_array_append_new(row, key ? key : json_null());
@@ -105,7 +125,8 @@ status table_rows_json(struct ctx *cx, const struct table *t, enum cell_style st
     return rows ? OK : FAIL(cx, NOMEM, "rows");
 }
 
-static void put_cell(struct buf *b, const struct table *t, const struct column *c, size_t i, enum cell_style style)
+static void put_cell(struct buf *b, const struct table *t, const struct column *c, size_t i,
+                     enum cell_style style)
 {
     char text[64];
     struct bytes v = table_cell(t, c, i, text, sizeof text);
@@ -119,7 +140,8 @@ static void put_cell(struct buf *b, const struct table *t, const struct column *
     if (is_float(c, style) && !is_missing(t, c, i)) buf_put(b, ".0", 2);
 }
 
-status table_csv(struct ctx *cx, const struct table *t, enum cell_style style, bool header, int64_t max, int fd)
+status table_csv(struct ctx *cx, const struct table *t, enum cell_style style, const uint32_t *rows,
+                 bool header, int64_t max, int fd)
 {
     const size_t *order;
     CLEANUP(buf_free) struct buf b = {0};
@@ -131,7 +153,8 @@ status table_csv(struct ctx *cx, const struct table *t, enum cell_style style, b
         buf_u8(&b, '\n');
     }
     size_t n = max >= 0 && (uint64_t)max < t->n_rows ? (size_t)max : t->n_rows;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t k = 0; k < n; k++) {
+        size_t i = rows ? rows[k] : k;
         struct bytes id = table_id(t, i);
         buf_put(&b, id.p, id.n);
         for (size_t j = 0; j < t->n_cols; j++) {
@@ -184,7 +207,8 @@ status tar_begin(struct ctx *cx, const struct http *h, struct tar **out)
     TRY(temp_file(cx, h, &t->fd));
     t->a = archive_write_new();
     if (!t->a) return FAIL(cx, NOMEM, "an archive");
-    bool ok = archive_write_add_filter_gzip(t->a) == ARCHIVE_OK && archive_write_set_format_pax_restricted(t->a) == ARCHIVE_OK &&
+    bool ok = archive_write_add_filter_gzip(t->a) == ARCHIVE_OK &&
+              archive_write_set_format_pax_restricted(t->a) == ARCHIVE_OK &&
               archive_write_set_filter_option(t->a, "gzip", "compression-level", "1") == ARCHIVE_OK &&
               archive_write_open_fd(t->a, t->fd) == ARCHIVE_OK;
     if (!ok) return tar_error(cx, t);

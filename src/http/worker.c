@@ -241,6 +241,8 @@ static void handle(struct worker *w, struct exchange *ex)
         st = answer_http(&c, 404, "404 Not Found: The requested URL was not found on the server.");
     } else if (ex->too_large) {
         st = answer_http(&c, 413, "the request is too large");
+    } else if (ex->bad_form) {
+        st = answer_http(&c, 400, "the multipart form is malformed");
     } else if (ex->who.role < r->role) {
         st = answer(&c, 108,
                     arena_printf(ex->cx.mem, "this key is a %s's: the request needs a %s",

@@ -19,7 +19,7 @@
 
 #define SUMS       "checksums.sha256"
 #define SUMS_MAX   ((size_t)16 << 20)
-#define IMPORT_MEM ((size_t)2 << 30) /* what the messages of an archive may take while they are looked at */
+#define IMPORT_MEM ((size_t)1 << 30) /* what the messages of an archive may take while they are looked at */
 
 static void digest_text(EVP_MD_CTX *md, char out[65])
 {

@@ -15,6 +15,12 @@ const struct settings *site_settings(const struct site *s)
     return s->set;
 }
 
+status api_allow(struct ctx *cx, struct site *s, uint32_t party, const char *module, const char *ns,
+                 const char *name)
+{
+    return s->api ? s->http->allow(cx, s->api, party, module, ns, name) : OK;
+}
+
 /* An id for what is a job to FATE's clients and none to the scheduler: an upload, a refused submit. */
 static void method_new_id(struct request *rq, const json_t *body)
 {

@@ -11,7 +11,11 @@ struct site_part {
     /* On the loop's thread. The site's cx: its log, and an arena that lives as long as the site. */
     status (*start)(struct ctx *cx, struct site *s, void **self);
     void (*stop)(void *self);
-    uint16_t (*port)(const void *self);
+    uint16_t (*port)(const void *self); /* 0: it does not listen */
+    /* On the loop's thread, before a job is taken: may that party's job use the component (module, then ns and name are
+     * NULL), the table (ns and name, then module is NULL) of this site? AUTH, STATE. */
+    status (*allow)(struct ctx *cx, void *self, uint32_t party, const char *module, const char *ns,
+                    const char *name);
 };
 const char *site_dir(const struct site *s);
 const struct settings *site_settings(const struct site *s);

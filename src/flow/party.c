@@ -34,13 +34,15 @@ status reader_path(struct ctx *cx, struct site *s, const json_t *params, const c
 
 /* To another party only what it said itself comes back: which tables there are here instead is not its
  * business. */
-static status check_reader(struct ctx *cx, struct site *s, const json_t *params, bool own)
+static status check_reader(struct ctx *cx, struct site *s, const json_t *params, uint32_t initiator, bool own)
 {
     const char *path, *from;
+    const char *ns = json_string_value(js_at(params, "table.namespace")),
+               *name = json_string_value(js_at(params, "table.name"));
+    if (ns && name) TRY(api_allow(cx, s, initiator, NULL, ns, name));
     status st = reader_path(cx, s, params, &path, &from);
     if (st.code != ERR_NOTFOUND || own) return st;
-    return FAIL(cx, NOTFOUND, "there is no table %s/%s", json_string_value(js_at(params, "table.namespace")),
-                json_string_value(js_at(params, "table.name")));
+    return FAIL(cx, NOTFOUND, "there is no table %s/%s", ns, name);
 }
 
 status party_check(struct ctx *cx, struct site *s, const struct plan *p, bool own)
@@ -52,8 +54,10 @@ status party_check(struct ctx *cx, struct site *s, const struct plan *p, bool ow
             CLEANUP(json_decrefp) json_t *params = NULL;
             if (!plan_runs(p, i, who)) continue;
             TRY(plan_params(cx, p, i, who, &params));
-            TRY_IN(cx, check_reader(cx, s, params, own), "%s at %s", p->dsl.components[i].name,
-                   party_text(cx, who));
+            TRY_IN(cx, api_allow(cx, s, p->conf.initiator.id, p->modules[i]->module, NULL, NULL), "%s",
+                   p->dsl.components[i].name);
+            TRY_IN(cx, check_reader(cx, s, params, p->conf.initiator.id, own), "%s at %s",
+                   p->dsl.components[i].name, party_text(cx, who));
         }
         if (p->conf.type != JOB_PREDICT) continue;
         struct model_key key = {role_name(who.role), who.id, p->conf.model_id, p->conf.model_version};

@@ -235,7 +235,6 @@ static void close_parts(struct site *s)
 status site_run(struct ctx *cx, const char *dir, const struct settings *set, const struct site_part *http,
                 void (*ready)(void *arg, uint16_t port, uint16_t http_port), void *arg)
 {
-    void *api = NULL;
     CLEANUP(fd_closep) int lock = -1;
     CLEANUP(fd_closep) int sig = -1;
     CLEANUP(loop_freep) struct loop *loop = NULL;
@@ -243,18 +242,19 @@ status site_run(struct ctx *cx, const char *dir, const struct settings *set, con
     if (!s) return FAIL(cx, NOMEM, "a site");
     TRY(lock_folder(cx, dir, &lock));
     TRY(loop_new(cx, &loop));
-    *s = (struct site){.cx = cx, .dir = dir, .set = set, .loop = loop, .started_ms = wall_ms()};
+    *s = (struct site){.cx = cx, .dir = dir, .set = set, .loop = loop, .http = http, .started_ms = wall_ms()};
     status st = watch_signals(cx, s, &sig);
     if (!st.code) st = open_parts(cx, s);
-    if (!st.code && http && set->http_host) st = http->start(cx, s, &api);
+    if (!st.code && http) st = http->start(cx, s, &s->api);
     if (!st.code) {
         log_info(cx, "site runs", KV("party", set->party), KV("port", (unsigned)node_port(s->node)),
                  KV("version", NORN_VERSION));
-        ready(arg, node_port(s->node), api ? http->port(api) : 0);
+        ready(arg, node_port(s->node), s->api ? http->port(s->api) : 0);
         st = loop_run(cx, loop);
     }
     struct err why = cx->err;
-    if (api) http->stop(api);
+    if (s->api) http->stop(s->api);
+    s->api = NULL;
     close_parts(s);
     cx->err = why;
     if (!st.code) log_info(cx, "site stopped");

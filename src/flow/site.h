@@ -5,7 +5,7 @@
 #include "flow/settings.h"
 
 struct site;
-/* dir: the site's folder. http: the part that answers HTTP, NULL for none (also when the settings say so). ready is
+/* dir: the site's folder. http: the part that answers HTTP, NULL for none. ready is
  * called once all listens; http_port 0: no API. Runs until SIGTERM, SIGINT or site.stop; then ends
  * its jobs, tells the other parties and returns. STATE: another process runs this folder; the errors of
  * node_new and jobdb_open. */

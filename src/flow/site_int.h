@@ -6,6 +6,7 @@
  * party.c    what the initiator asks of a party   run.c      task processes
  * view.c     jobs as JSON                         why.c      who waits for what */
 #pragma once
+#include "flow/api.h"
 #include "flow/jobdb.h"
 #include "flow/jobid.h"
 #include "flow/plan.h"
@@ -29,7 +30,9 @@ struct site {
     struct jobdb *db;
     struct store *store;
     struct control *control;
-    struct job *jobs; /* open ones, and ended ones whose processes still end */
+    const struct site_part *http; /* NULL: none */
+    void *api;                    /* its self; NULL: it has not started */
+    struct job *jobs;             /* open ones, and ended ones whose processes still end */
     struct request *requests;
     struct notice *notices;
     struct job_ids ids;
@@ -180,6 +183,11 @@ status reader_path(struct ctx *cx, struct site *s, const json_t *params, const c
 /* Puts an end to all task processes, now. */
 void jobs_kill(struct site *s);
 void run_wait(const struct job_task *t, struct task_wait *out);
+
+/* ---- api.c ---- */
+/* As site_part.allow; OK where there is none. */
+status api_allow(struct ctx *cx, struct site *s, uint32_t party, const char *module, const char *ns,
+                 const char *name);
 
 /* ---- why.c ---- */
 json_t *link_json(const struct link_state *l);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "http/http_int.h"
 #include "http/local.h"
+#include "http/permit.h"
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 static void http_stop(void *self)
 {
     struct http *h = self;
+    if (!h->set->http_host) return;
     local_stop(h);
     workers_stop(h);
     server_stop(h);
@@ -31,6 +33,13 @@ static status open_audit(struct ctx *cx, struct http *h)
 
 static status start_all(struct ctx *cx, struct http *h)
 {
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&h->more, &attr);
+    pthread_cond_init(&h->answered, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&h->lock, NULL);
     TRY(open_audit(cx, h));
     TRY(auth_new(cx, &h->auth));
     TRY(keys_open(cx, h->dir, &h->keys));
@@ -49,6 +58,11 @@ static status http_start(struct ctx *cx, struct site *s, void **self)
                        .set = site_settings(s),
                        .audit_fd = -1,
                        .started_ms = wall_ms()};
+    TRY(apidb_open(cx, h->dir, &h->gate));
+    if (!h->set->http_host) {
+        *self = h;
+        return OK;
+    }
     status st = start_all(cx, h);
     if (st.code) {
         struct err why = cx->err;
@@ -70,4 +84,19 @@ static uint16_t http_port(const void *self)
     return ((const struct http *)self)->port;
 }
 
-const struct site_part http_part = {http_start, http_stop, http_port};
+/* A disabled table is nobody's; with the setting permissions, a partner's job needs grants for each component and table. */
+static status http_allow(struct ctx *cx, void *self, uint32_t party, const char *module, const char *ns,
+                         const char *name)
+{
+    struct http *h = self;
+    struct doc d;
+    bool off = false, partner = party != h->set->party && h->set->permissions;
+    if (module) return partner ? permit_component(cx, h->gate, party, module) : OK;
+    const char *key = arena_printf(cx->mem, "%s/%s", ns, name);
+    if (!key) return FAIL(cx, NOMEM, "a table");
+    if (partner) TRY(permit_table(cx, h->gate, party, ns, name));
+    TRY(apidb_get(cx, h->gate, "disabled", key, &d, &off));
+    return off ? FAIL(cx, STATE, "table %s is disabled", key) : OK;
+}
+
+const struct site_part http_part = {http_start, http_stop, http_port, http_allow};

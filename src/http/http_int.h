@@ -96,6 +96,7 @@ struct http {
     struct log *audit;
     int64_t started_ms;
     struct local *local;
+    struct apidb *gate; /* the loop's handle, for allow */
     struct worker workers[HTTP_WORKERS];
     pthread_mutex_t lock;          /* guards all below */
     pthread_cond_t more, answered; /* the queue; the loop's answers */
@@ -116,7 +117,7 @@ typedef status (*route_fn)(struct call *c);
 struct route {
     const char *path; /* "job/query"; a '*' stands for one part */
     route_fn fn;
-    enum key_role role; /* who may, at least */
+    enum key_role role; /* who may, at least; KEY_ANYONE: also without any credentials */
 };
 extern const struct route *const route_tables[]; /* each ends with a NULL path; NULL ends the list */
 status workers_start(struct ctx *cx, struct http *h);

@@ -13,7 +13,7 @@ struct keys {
     sqlite3 *db;
 };
 
-static const char *const role_names[KEY_ROLES] = {"viewer", "modeller", "operator", "admin"};
+static const char *const role_names[KEY_ROLES] = {"anyone", "viewer", "modeller", "operator", "admin"};
 
 const char *key_role_name(enum key_role r)
 {
@@ -22,7 +22,7 @@ const char *key_role_name(enum key_role r)
 
 bool key_role_parse(const char *s, enum key_role *out)
 {
-    for (size_t i = 0; i < KEY_ROLES; i++)
+    for (size_t i = KEY_VIEWER; i < KEY_ROLES; i++)
         if (strcmp(s, role_names[i]) == 0) {
             *out = (enum key_role)i;
             return true;

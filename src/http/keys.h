@@ -6,7 +6,7 @@
 #pragma once
 #include "base/ctx.h"
 
-enum key_role { KEY_VIEWER, KEY_MODELLER, KEY_OPERATOR, KEY_ADMIN, KEY_ROLES };
+enum key_role { KEY_ANYONE /* no key's */, KEY_VIEWER, KEY_MODELLER, KEY_OPERATOR, KEY_ADMIN, KEY_ROLES };
 const char *key_role_name(enum key_role r);
 bool key_role_parse(const char *s, enum key_role *out);
 

@@ -24,6 +24,23 @@ static void drop_unknown(struct ctx *cx, json_t *parameters, json_t *dropped)
     }
 }
 
+/* FATE passes over entries of a role that are no index ("0", "0|1", "all"); its own `flow test toy` sends one. */
+static void drop_entries(struct ctx *cx, json_t *roles, json_t *dropped)
+{
+    const char *role, *entry;
+    json_t *entries, *v;
+    void *next;
+    json_object_foreach(roles, role, entries) json_object_foreach_safe(entries, next, entry, v)
+    {
+        if (strcmp(entry, "all") == 0 || strspn(entry, "0123456789|") == strlen(entry)) continue;
+        json_array_append_new(
+            dropped,
+            json_string(arena_printf(
+                cx->mem, "component_parameters.role.%.20s.%.60s is no index and is ignored", role, entry)));
+        json_object_del(entries, entry);
+    }
+}
+
 static status prepare_conf(struct call *c, const json_t *given, json_t **out, json_t *dropped)
 {
     json_t *conf = json_deep_copy(given), *parameters = json_object_get(conf, "job_parameters"), *entries,
@@ -33,6 +50,7 @@ static status prepare_conf(struct call *c, const json_t *given, json_t **out, js
     drop_unknown(c->cx, json_object_get(parameters, "common"), dropped);
     json_object_foreach(json_object_get(parameters, "role"), role, entries)
         json_object_foreach(entries, entry, of) drop_unknown(c->cx, of, dropped);
+    drop_entries(c->cx, json_object_get(json_object_get(conf, "component_parameters"), "role"), dropped);
     *out = conf;
     return OK;
 }

@@ -154,10 +154,53 @@ static status log_cat(struct call *c)
     return answer_ok(c, list);
 }
 
-/* FATE's examples are its own; norn ships none over the API. */
+/* A job to begin with: the files that `flow job submit` and `flow data upload` want. */
+static const struct {
+    const char *name, *text;
+} templates[] = {
+    {"fate_examples/hetero_secureboost/job_dsl.json",
+     "{\"components\": {\n"
+     "  \"reader_0\": {\"module\": \"Reader\", \"output\": {\"data\": [\"data\"]}},\n"
+     "  \"data_transform_0\": {\"module\": \"DataTransform\", \"input\": {\"data\": {\"data\": "
+     "[\"reader_0.data\"]}},\n"
+     "    \"output\": {\"data\": [\"data\"], \"model\": [\"model\"]}},\n"
+     "  \"intersection_0\": {\"module\": \"Intersection\", \"input\": {\"data\": {\"data\": "
+     "[\"data_transform_0.data\"]}},\n"
+     "    \"output\": {\"data\": [\"data\"]}},\n"
+     "  \"hetero_secure_boost_0\": {\"module\": \"HeteroSecureBoost\",\n"
+     "    \"input\": {\"data\": {\"train_data\": [\"intersection_0.data\"]}}, \"output\": {\"data\": "
+     "[\"data\"], \"model\": [\"model\"]}},\n"
+     "  \"evaluation_0\": {\"module\": \"Evaluation\", \"input\": {\"data\": {\"data\": "
+     "[\"hetero_secure_boost_0.data\"]}},\n"
+     "    \"output\": {\"data\": [\"data\"]}}}}\n"},
+    {"fate_examples/hetero_secureboost/job_conf.json",
+     "{\"dsl_version\": 2, \"initiator\": {\"role\": \"guest\", \"party_id\": 9999},\n"
+     " \"role\": {\"guest\": [9999], \"host\": [10000]},\n"
+     " \"component_parameters\": {\n"
+     "  \"common\": {\"hetero_secure_boost_0\": {\"task_type\": \"classification\", \"num_trees\": 3},\n"
+     "    \"evaluation_0\": {\"eval_type\": \"binary\"}},\n"
+     "  \"role\": {\n"
+     "    \"guest\": {\"0\": {\"reader_0\": {\"table\": {\"name\": \"my_guest\", \"namespace\": "
+     "\"experiment\"}},\n"
+     "      \"data_transform_0\": {\"with_label\": true}}},\n"
+     "    \"host\": {\"0\": {\"reader_0\": {\"table\": {\"name\": \"my_host\", \"namespace\": "
+     "\"experiment\"}},\n"
+     "      \"data_transform_0\": {\"with_label\": false}}}}}}\n"},
+    {"fate_examples/upload/upload_guest.json",
+     "{\"file\": \"guest.csv\", \"head\": 1, \"partition\": 4, \"table_name\": \"my_guest\", \"namespace\": "
+     "\"experiment\",\n"
+     " \"id_delimiter\": \",\"}\n"},
+};
+
 static status template_download(struct call *c)
 {
-    return answer(c, 100, "norn ships no templates over the API: see examples/ in its source", NULL);
+    struct tar *tar;
+    int fd = -1;
+    TRY(tar_begin(c->cx, c->http, &tar));
+    for (size_t i = 0; i < LEN(templates); i++)
+        TRY(tar_add_text(c->cx, tar, templates[i].name, templates[i].text, strlen(templates[i].text)));
+    TRY(tar_end(c->cx, tar, &fd));
+    return answer_fd(c, "template.tar.gz", "application/x-tar", fd);
 }
 
 extern const struct route log_routes[];

@@ -208,7 +208,7 @@ static status authenticate(struct exchange *ex, struct keys *keys)
 static void audit(const struct exchange *ex, const struct route *r, const char *result)
 {
     struct ctx cx = {.log = ex->http->audit};
-    if (r && r->role == KEY_VIEWER && strcmp(result, "done") == 0) return;
+    if (r && r->role <= KEY_VIEWER && strcmp(result, "done") == 0) return;
     log_info(&cx, "request", KV("key", ex->who.key ? ex->who.key : ""),
              KV("name", ex->who.name ? ex->who.name : ""), KV("from", ex->remote),
              KV("route", r ? r->path : ""), KV("result", result), KV("status", ex->status),
@@ -224,6 +224,12 @@ static void run_route(struct worker *w, struct exchange *ex, const struct route 
     if (st.code) answer_failed(ex, &ex->cx.err);
 }
 
+static bool no_credentials(const struct exchange *ex)
+{
+    const struct credentials *k = &ex->cred;
+    return !k->bearer && !k->app_key && !k->signature && !k->nonce && !k->timestamp;
+}
+
 static void handle(struct worker *w, struct exchange *ex)
 {
     const char *part = "";
@@ -233,7 +239,7 @@ static void handle(struct worker *w, struct exchange *ex)
     if (st.code) {
         st = answer_http(&c, 429, ex->cx.err.msg);
         audit(ex, r, "too many failures");
-    } else if ((st = authenticate(ex, w->keys)).code) {
+    } else if (!(r && r->role == KEY_ANYONE && no_credentials(ex)) && (st = authenticate(ex, w->keys)).code) {
         if (st.code == ERR_AUTH) auth_failed(ex->http->auth, ex->remote, wall_ms());
         st = answer(&c, st.code == ERR_AUTH ? 109 : 100, ex->cx.err.msg, NULL);
         audit(ex, r, "not authenticated");
@@ -312,13 +318,6 @@ void worker_enqueue(struct exchange *ex)
 
 status workers_start(struct ctx *cx, struct http *h)
 {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&h->more, &attr);
-    pthread_cond_init(&h->answered, &attr);
-    pthread_condattr_destroy(&attr);
-    pthread_mutex_init(&h->lock, NULL);
     for (size_t i = 0; i < HTTP_WORKERS; i++) {
         struct worker *w = &h->workers[i];
         w->http = h;

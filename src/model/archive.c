@@ -25,7 +25,7 @@ static void digest_text(EVP_MD_CTX *md, char out[65])
 {
     uint8_t d[32] = {0};
     EVP_DigestFinal_ex(md, d, NULL);
-    for (int i = 0; i < 32; i++)
+    for (size_t i = 0; i < sizeof d; i++)
         snprintf(out + 2 * i, 3, "%02x", d[i]);
 }
 
@@ -250,7 +250,7 @@ static status read_sums(struct ctx *cx, struct unzip *u)
 {
     CLEANUP(buf_free) struct buf data = {0};
     uint8_t piece[16384];
-    size_t n;
+    size_t n = 0;
     if (u->has_sums) return FAIL(cx, FORMAT, SUMS " stands there twice");
     u->has_sums = true;
     do {
@@ -264,7 +264,7 @@ static status read_sums(struct ctx *cx, struct unzip *u)
 static status write_member(struct ctx *cx, struct unzip *u, const char *name, char hex[65])
 {
     uint8_t piece[16384];
-    size_t n, all = 0;
+    size_t n = 0, all = 0;
     PATH(cx, path, "%s/%s", u->root, name);
     PATH(cx, folder, "%.*s", (int)(strrchr(path, '/') - path), path);
     status st = dir_make(cx, folder, 0700);
@@ -452,8 +452,8 @@ static status import_and_describe(struct ctx *cx, const char *dir, const char *t
 {
     CLEANUP(arena_freep) struct arena *mem = arena_new(IMPORT_MEM);
     struct ctx in = *cx;
-    struct model_key key;
-    const char *folder;
+    struct model_key key = {0};
+    const char *folder = NULL;
     if (!mem) return FAIL(cx, NOMEM, "import");
     in.mem = mem;
     status st = import_into(&in, dir, tmp, file, replace, max, &key, &folder);

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SWEEP_AGE_MS (3600 * 1000) /* as of tables: whoever builds something writes to it more often */
+#define SWEEP_AGE_MS 3600000ll /* as of tables: whoever builds something writes to it more often */
 
 /* ---- names ---- */
 

@@ -6,6 +6,7 @@
 #include "model/model.h"
 #include "model/paths.h"
 #include "model/pb_json.h"
+#include <assert.h>
 #include <string.h>
 
 #define FATE_VERSION "1.11.4" /* the layout written here is that version's */
@@ -147,8 +148,9 @@ static status find_owner(struct ctx *cx, const char *folder, const struct model_
 
 status pipeline_read(struct ctx *cx, const char *folder, struct model_pipeline *out, struct model_key *key)
 {
-    Fate__Pipeline *rec;
+    Fate__Pipeline *rec = NULL;
     TRY(record_read(cx, folder, &rec));
+    assert(rec);
     struct model_pipeline p = {.parent = rec->parent};
     json_t *info;
     TRY(field_json(cx, "train_dsl", &rec->train_dsl, true, &p.train_dsl));
@@ -181,8 +183,9 @@ status model_load_pipeline(struct ctx *cx, const char *dir, const struct model_k
 status pipeline_rewrite(struct ctx *cx, const char *folder, const json_t *inference_dsl, const char *version,
                         const char *parent_version)
 {
-    Fate__Pipeline *rec;
+    Fate__Pipeline *rec = NULL;
     TRY(record_read(cx, folder, &rec));
+    assert(rec);
     TRY(json_field(cx, inference_dsl, &rec->inference_dsl));
     CLEANUP(json_decrefp)
     json_t *info =

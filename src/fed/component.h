@@ -83,6 +83,9 @@ struct task {
     const struct tracker_ops *tracker;
     void *tracker_self;
     const char *out_dir; /* fresh folder: output tables go to out_dir/<name>, see task_output_path */
+    /* A folder that outlives the task's attempts, for checkpoints (model/steplog.h); removed when the job succeeds. NULL:
+     * there is none. */
+    const char *checkpoint_dir;
     const char *const *out_data_names; /* what the DSL calls the outputs, by position; NULL-terminated */
     uint64_t seed; /* of this job, the same at every party: for sampling that all must agree on */
     /* Filled by the component: */

@@ -22,6 +22,7 @@ struct trainer {
     double *g, *h;                      /* dim x n */
     double *score, *valid_score;        /* n x dim */
     int32_t *valid_leaf;                /* n_valid */
+    int32_t *leaf;                      /* n, for on_tree; NULL: nobody asks */
     struct gh *gh;                      /* n */
     uint32_t *order;                    /* n */
     uint64_t *key;                      /* n, of GOSS */
@@ -134,6 +135,10 @@ static status set_up(struct ctx *cx, struct trainer *t)
                                   .losses = t->losses};
     TRY(scores_from(cx, t, d->warm_score, n, &t->score));
     if (d->valid) TRY(scores_from(cx, t, d->warm_valid_score, d->n_valid, &t->valid_score));
+    if (t->hooks && t->hooks->on_tree) {
+        t->leaf = arena_alloc_n(t->keep, n, sizeof *t->leaf, 64);
+        if (!t->leaf) return FAIL(cx, NOMEM, "leaves of %zu rows", n);
+    }
     return grower_init(cx, &p->tree, d->x, t->peers, n, t->keep, t->tmp, &t->grower);
 }
 
@@ -191,6 +196,21 @@ static status step_chunk(struct ctx *cx, size_t chunk, size_t begin, size_t end,
         double step = t->p->learning_rate * j->tree->nodes[v->id].weight;
         for (size_t i = 0; i < v->n; i++)
             t->score[v->rows[i] * (size_t)t->dim + j->k] += step;
+        for (size_t i = 0; t->leaf && i < v->n; i++)
+            t->leaf[v->rows[i]] = v->id;
+    }
+    return OK;
+}
+
+static status step_rows(struct ctx *cx, const struct trainer *t, unsigned k, const struct tree *tree,
+                        const int32_t *leaf, size_t n, double *score)
+{
+    for (size_t i = 0; i < n; i++) {
+        int32_t id = leaf[i];
+        if (id < 0 || (size_t)id >= tree->n_nodes || !tree->nodes[id].is_leaf)
+            return FAIL(cx, INTERNAL, "row %zu ended in node %d of %zu", i, id, tree->n_nodes);
+        double step = t->p->learning_rate * tree->nodes[id].weight;
+        score[i * t->dim + k] += step;
     }
     return OK;
 }
@@ -202,12 +222,18 @@ static status step_valid(struct ctx *cx, struct trainer *t, unsigned k, const st
         TRY(t->peers->valid_leaves(cx, t->peers->self, tree, t->valid_leaf, n));
     else
         TRY(tree_route(cx, tree, t->d->valid, t->valid_leaf));
-    for (size_t i = 0; i < n; i++) {
-        int32_t id = t->valid_leaf[i];
-        if (id < 0 || (size_t)id >= tree->n_nodes || !tree->nodes[id].is_leaf)
-            return FAIL(cx, INTERNAL, "validation row %zu ended in node %d of %zu", i, id, tree->n_nodes);
-        t->valid_score[i * t->dim + k] += t->p->learning_rate * tree->nodes[id].weight;
-    }
+    TRY_IN(cx, step_rows(cx, t, k, tree, t->valid_leaf, n, t->valid_score), "validation");
+    return OK;
+}
+
+/* A tree that was grown before the interruption. */
+static status old_tree(struct ctx *cx, struct trainer *t, size_t round, unsigned k)
+{
+    struct gbdt_grown g;
+    TRY(t->hooks->grown(cx, t->hooks->self, round, k, &g));
+    t->trees[round * t->dim + k] = g.tree;
+    TRY(step_rows(cx, t, k, &g.tree, g.leaf, t->d->n, t->score));
+    if (t->d->valid) TRY(step_rows(cx, t, k, &g.tree, g.valid_leaf, t->d->n_valid, t->valid_score));
     return OK;
 }
 
@@ -229,7 +255,10 @@ static status one_tree(struct ctx *cx, struct trainer *t, size_t round, unsigned
     struct growth in = {round, k, g, h, t->gh, scale, t->order, t->n_train, t->panels.n ? &t->panels : NULL};
     TRY(grower_run(cx, &t->grower, &in, tree));
     TRY(pool_for(cx, t->grower.n_leaf, 8, step_chunk, &j));
-    return t->d->valid ? step_valid(cx, t, k, tree) : OK;
+    if (t->d->valid) TRY(step_valid(cx, t, k, tree));
+    if (!t->leaf) return OK;
+    return t->hooks->on_tree(cx, t->hooks->self, round, k,
+                             &(struct gbdt_grown){*tree, t->leaf, t->valid_leaf});
 }
 
 /* ---- rounds ---- */
@@ -245,8 +274,9 @@ static status one_round(struct ctx *cx, struct trainer *t, size_t round, bool *s
 {
     const struct gbdt_params *p = t->p;
     TRY(ctx_check(cx));
+    bool old = t->hooks && round < t->hooks->n_grown;
     for (unsigned k = 0; k < t->dim; k++)
-        TRY(one_tree(cx, t, round, k));
+        TRY(old ? old_tree(cx, t, round, k) : one_tree(cx, t, round, k));
     double loss, before = round ? t->losses[round - 1] : (double)INFINITY;
     TRY(gradient(cx, t, &loss));
     t->losses[round] = loss;
@@ -262,7 +292,7 @@ static status one_round(struct ctx *cx, struct trainer *t, size_t round, bool *s
     t->so_far.best_round = r.best_round;
     t->so_far.converged = p->n_iter_no_change && fabs(loss - before) < p->tol;
     *stop = r.stop || t->so_far.converged;
-    if (t->peers && t->peers->round_end)
+    if (t->peers && t->peers->round_end && !old)
         TRY(t->peers->round_end(cx, t->peers->self, round, *stop || round + 1 == p->n_rounds));
     return OK;
 }

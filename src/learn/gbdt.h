@@ -235,9 +235,21 @@ struct gbdt_data {
     const double *warm_score; /* n x dim: scores of the trees to continue, or NULL */
     const double *warm_valid_score;
 };
+/* A tree and where the rows went in it. */
+struct gbdt_grown {
+    struct tree tree;          /* nodes in the result's memory */
+    const int32_t *leaf;       /* n: node id of each training row */
+    const int32_t *valid_leaf; /* n_valid */
+};
 struct gbdt_hooks { /* each may be NULL */
     void *self;
-    status (*on_round)(struct ctx *cx, void *self, struct gbdt_round *r); /* metrics, progress, checkpoint */
+    status (*on_round)(struct ctx *cx, void *self, struct gbdt_round *r); /* metrics, progress */
+    /* Each tree as soon as it is grown: a checkpoint. */
+    status (*on_tree)(struct ctx *cx, void *self, size_t round, unsigned k, const struct gbdt_grown *t);
+    /* Going on: the trees of the first n_grown rounds are taken from here instead of grown, and peers hear nothing of
+     * them; scores, losses, on_round and stopping are as they were. leaf and valid_leaf live until the next call. */
+    size_t n_grown;
+    status (*grown)(struct ctx *cx, void *self, size_t round, unsigned k, struct gbdt_grown *out);
 };
 /* Trains; *out lives in cx->mem. ARG: bad parameter, label or weight, or scores grown beyond numbers; LIMIT: more than
  * 2^30 rows; PROTO: a peer's rows do not have the sums it offered; CANCELLED; whatever a callback returns. */

@@ -86,7 +86,35 @@ struct seat {
     const struct fed_options *o;
     struct fed_result *r;
     bool is_liar;
+    struct channel *ch, mortal;
+    size_t calls, dies_after;
 };
+
+/* ---- a party that is killed at one of its messages ---- */
+
+static status alive(struct ctx *cx, struct seat *s)
+{
+    return s->dies_after && ++s->calls >= s->dies_after ? FAIL(cx, CANCELLED, "killed") : OK;
+}
+static status mortal_send(struct ctx *cx, void *self, struct party to, const char *tag, const void *p,
+                          size_t n)
+{
+    struct seat *s = self;
+    TRY(alive(cx, s));
+    return channel_send(cx, s->ch, to, tag, p, n);
+}
+static status mortal_recv(struct ctx *cx, void *self, struct party from, const char *tag, struct bytes *out)
+{
+    struct seat *s = self;
+    TRY(alive(cx, s));
+    return channel_recv(cx, s->ch, from, tag, out);
+}
+static uint64_t mortal_bytes(void *self, struct party to)
+{
+    struct seat *s = self;
+    return s->ch->ops->bytes_sent(s->ch->self, to);
+}
+static const struct channel_ops mortal_ops = {mortal_send, mortal_recv, mortal_bytes};
 
 static status run_seat(struct ctx *cx, struct seat *s)
 {
@@ -140,7 +168,16 @@ void fed_run(const char *module, const struct fed_arg *arg, size_t n, const stru
                                   .out_dir = fed_dir(&cx, "out")};
         for (size_t k = 0; k < n; k++)
             r[i].task.parties[k] = (struct party){arg[k].role, arg[k].id};
-        seat[i] = (struct seat){hub, &arg[i], o, &r[i], o->liar && o->liar_at == i};
+        seat[i] = (struct seat){
+            .hub = hub, .arg = &arg[i], .o = o, .r = &r[i], .is_liar = o->liar && o->liar_at == i};
+        seat[i].ch = r[i].task.channel, seat[i].mortal = (struct channel){&mortal_ops, &seat[i]};
+        seat[i].dies_after = o->dies_at == i ? o->dies_after : 0;
+        r[i].task.channel = &seat[i].mortal;
+        if (o->checkpoints) {
+            const char *kept = arena_printf(r[i].mem, "%s/%u", o->checkpoints, arg[i].id);
+            CHECK_OK(&cx, dir_make(&cx, kept, 0700));
+            r[i].task.checkpoint_dir = kept;
+        }
     }
     for (size_t i = 0; i < n; i++)
         pthread_create(&thread[i], NULL, seat_main, &seat[i]);

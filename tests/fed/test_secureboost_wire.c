@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 /* Everything that SecureBoost sends, recorded: no id, label, gradient or feature value in the clear, in any of the forms a
  * careless implementation would send; every message has exactly the size that docs/formats/secureboost.md gives. */
 #include "base/arena.h"
@@ -389,8 +388,8 @@ static void sizes_are_as_written(struct ctx *cx)
                 buckets += bins_splits(b, f) - 1;
             }
             struct sizes z = scheme_sizes(cx, &he, buckets);
-            up(script, TAG_FEATURES, 30 + 8 * s.host_cols[h] + names);
-            down(script, TAG_ORDER, 38 + z.pub);
+            up(script, TAG_FEATURES, 50 + 8 * s.host_cols[h] + names);
+            down(script, TAG_ORDER, 58 + z.pub);
             for (size_t t = 0; t < m.n_trees; t++)
                 script_tree(script, &m.trees[t], (int)h + 1, 4, s.host_cols[h], &z);
             down(script, TAG_ORDER, 14);

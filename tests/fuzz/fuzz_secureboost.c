@@ -97,6 +97,7 @@ static void make_orders(void)
         abort();
     struct buf *b = w.order;
     buf_u8(b, SBT_SETUP), buf_u8(b, SBT_VERSION), buf_u64(b, N), buf_u64(b, 0), buf_u64(b, N), buf_u64(b, 1);
+    buf_put(b, (uint8_t[SBT_RUN]){1}, SBT_RUN), buf_u32(b, 0);
     buf_blob(b, pub.p, pub.n);
     for (uint32_t tree = 0; tree < 2; tree++) {
         b++, buf_u8(b, SBT_TREE), buf_u32(b, tree), buf_u32(b, 0), buf_u8(b, 7), buf_u8(b, 0),

@@ -54,6 +54,8 @@ struct watch {
     const struct sbt_params *p;
     const struct sbt_data *train, *valid;
     struct evaluator eval;
+    struct resume resume;
+    size_t n_grown; /* rounds that an interrupted attempt has trained */
     unsigned dim;
     double *train_best, *valid_best;
     struct timespec since;
@@ -89,10 +91,25 @@ static status on_round(struct ctx *cx, void *self, struct gbdt_round *r)
         if (w->valid)
             memcpy(w->valid_best, r->valid_score, w->valid->table->n_rows * w->dim * sizeof *w->valid_best);
     }
+    if (r->round < w->n_grown) return OK;
     log_info(cx, "round done", KV("round", r->round), KV("loss", r->loss),
              KV("seconds", seconds_since(&w->since)));
     task_progress(w->t, "rounds", r->round + 1, p->train.n_rounds);
     return OK;
+}
+
+/* ---- trees to the checkpoint and back ---- */
+
+static status on_tree(struct ctx *cx, void *self, size_t round, unsigned k, const struct gbdt_grown *t)
+{
+    (void)round, (void)k;
+    return resume_add(cx, &((struct watch *)self)->resume, &t->tree, t->leaf, t->valid_leaf);
+}
+
+static status grown(struct ctx *cx, void *self, size_t round, unsigned k, struct gbdt_grown *out)
+{
+    struct watch *w = self;
+    return resume_tree(cx, &w->resume, round * w->dim + k, out);
 }
 
 /* ---- training ---- */
@@ -126,6 +143,7 @@ static status traffic(struct ctx *cx, const struct peers *peers, struct sbt_trai
 static void watch_free(struct watch *w)
 {
     evaluator_free(&w->eval);
+    resume_close(&w->resume);
 }
 
 status sbt_guest_train(struct ctx *cx, struct task *t, const struct sbt_params *p,
@@ -140,8 +158,10 @@ status sbt_guest_train(struct ctx *cx, struct task *t, const struct sbt_params *
     w.valid_best = NEW(cx, double, nv *dim + 1);
     if (!w.train_best || !w.valid_best) return FAIL(cx, NOMEM, "scores of %zu rows", n + nv);
     seconds_since(&w.since);
+    TRY(resume_open(cx, t, &train->x, nv, train->y, train->weight, true, &w.resume));
     CLEANUP(peers_close) struct peers peers = {0};
-    TRY(peers_open(cx, t, p, n, batch_rows(&p->train, n), valid ? &valid->x : NULL, &peers));
+    TRY(peers_open(cx, t, p, n, batch_rows(&p->train, n), valid ? &valid->x : NULL, &w.resume, &peers));
+    w.n_grown = w.resume.n_trees / dim;
     struct gbdt_params gp = p->train;
     gp.value_bits = sbt_value_bits(p, peers.n_batch);
     log_info(cx, "hosts met", KV("hosts", peers.n), KV("scheme", peers.he_info.set),
@@ -153,7 +173,11 @@ status sbt_guest_train(struct ctx *cx, struct task *t, const struct sbt_params *
                                    .valid = valid ? &valid->x : NULL,
                                    .n_valid = nv};
     struct gbdt_peers calls = peers_callbacks(&peers);
-    const struct gbdt_hooks hooks = {.self = &w, .on_round = on_round};
+    const struct gbdt_hooks hooks = {.self = &w,
+                                     .on_round = on_round,
+                                     .on_tree = w.resume.log ? on_tree : NULL,
+                                     .n_grown = w.n_grown,
+                                     .grown = grown};
     TRY(gbdt_train(cx, &gp, &data, &calls, &hooks, &out->ensemble));
     out->n_rounds = p->early_rounds ? out->ensemble->best_round + 1 : out->ensemble->n_rounds;
     out->best_iteration = p->early_rounds ? (int)out->ensemble->best_round : -1;

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "fed/hetero_secureboost/protocol.h"
+#include "fed/hetero_secureboost/resume.h"
 #include <string.h>
 
 #define NODES_MAX 2147483646u
@@ -47,13 +48,15 @@ struct host {
     const uint8_t **left, **valid_left; /* per node: of the cuts of ours that won */
 
     struct tree *trees;
-    size_t n_trees, cap_trees, rounds_seen;
+    size_t n_trees, cap_trees;
+    struct resume resume;
 };
 
 static void host_close(struct host *h)
 {
     he_host_free(h->he);
     h->he = NULL;
+    resume_close(&h->resume);
 }
 
 static void arena_free_hook(void *a)
@@ -80,6 +83,8 @@ static status send_features(struct ctx *cx, struct host *h)
     buf_u64(&b, h->n_valid);
     buf_u8(&b, bins->use_missing);
     buf_f64(&b, h->params->train.subsample_feature_rate);
+    buf_put(&b, h->resume.run, SBT_RUN);
+    buf_u32(&b, (uint32_t)h->resume.n_trees);
     buf_u32(&b, (uint32_t)h->n_columns);
     for (size_t f = 0; f < h->n_columns; f++) {
         buf_u16(&b, (uint16_t)bins_splits(bins, f));
@@ -103,10 +108,14 @@ static status check_scheme(struct ctx *cx, const struct host *h)
     return OK;
 }
 
+static status old_trees(struct ctx *cx, struct host *h);
+
 static status on_setup(struct ctx *cx, struct host *h, struct reader *r)
 {
     uint8_t version;
     uint64_t n_rows, n_valid, n_batch;
+    uint32_t n_trees;
+    const uint8_t *run;
     struct bytes pub;
     if (h->he) return FAIL(cx, PROTO, "a second setup");
     TRY(reader_u8(cx, r, &version));
@@ -115,6 +124,8 @@ static status on_setup(struct ctx *cx, struct host *h, struct reader *r)
     TRY(reader_u64(cx, r, &n_valid));
     TRY(reader_u64(cx, r, &n_batch));
     TRY(reader_u64(cx, r, &h->min_leaf));
+    TRY(reader_bytes(cx, r, SBT_RUN, &run));
+    TRY(reader_u32(cx, r, &n_trees));
     TRY(reader_blob(cx, r, reader_left(r), &pub));
     if (n_rows != h->n_rows || n_valid != h->n_valid || n_batch == 0 || n_batch > n_rows || h->min_leaf == 0)
         return FAIL(
@@ -124,7 +135,9 @@ static status on_setup(struct ctx *cx, struct host *h, struct reader *r)
             h->n_valid);
     h->n_batch = (size_t)n_batch;
     TRY(he_host_open(cx, pub, &h->he));
-    return check_scheme(cx, h);
+    TRY(check_scheme(cx, h));
+    TRY(resume_accept(cx, &h->resume, run, n_trees));
+    return old_trees(cx, h);
 }
 
 /* ---- a tree begins ---- */
@@ -416,6 +429,40 @@ static status build_tree(struct ctx *cx, struct host *h, const uint8_t *owner, s
     return OK;
 }
 
+static status room_for_tree(struct ctx *cx, struct host *h)
+{
+    if (h->n_trees < h->cap_trees) return OK;
+    size_t cap = h->cap_trees ? 2 * h->cap_trees : 64;
+    struct tree *bigger = arena_alloc_n(h->keep, cap, sizeof *bigger, 8);
+    if (!bigger) return FAIL(cx, NOMEM, "%zu trees", cap);
+    if (h->n_trees) memcpy(bigger, h->trees, h->n_trees * sizeof *bigger);
+    h->trees = bigger, h->cap_trees = cap;
+    return OK;
+}
+
+/* Trees of an interrupted attempt. */
+static status old_trees(struct ctx *cx, struct host *h)
+{
+    struct ctx keep = *cx;
+    keep.mem = h->keep;
+    for (size_t i = 0; i < h->resume.n_trees; i++) {
+        struct gbdt_grown g;
+        TRY(room_for_tree(cx, h));
+        if (resume_tree(&keep, &h->resume, i, &g).code) {
+            cx->err = keep.err;
+            return (status){cx->err.code};
+        }
+        for (size_t k = 0; k < g.tree.n_nodes; k++) {
+            const struct tree_node *v = &g.tree.nodes[k];
+            if (!v->is_leaf && (size_t)v->party == h->me &&
+                (v->feature >= h->n_columns || v->bin + 1u >= bins_splits(h->train->bins, v->feature)))
+                return FAIL(cx, FORMAT, "checkpoint: tree %zu: node %zu cuts column %u", i, k, v->feature);
+        }
+        h->trees[h->n_trees++] = g.tree;
+    }
+    return OK;
+}
+
 static status on_end(struct ctx *cx, struct host *h, struct reader *r)
 {
     uint32_t round, tree, n;
@@ -427,14 +474,9 @@ static status on_end(struct ctx *cx, struct host *h, struct reader *r)
     TRY(reader_u32(cx, r, &n));
     if (n == 0 || n > NODES_MAX) return FAIL(cx, PROTO, "a tree of %u nodes", n);
     TRY(reader_bytes(cx, r, n, &owner));
-    if (h->n_trees == h->cap_trees) {
-        size_t cap = h->cap_trees ? 2 * h->cap_trees : 64;
-        struct tree *bigger = arena_alloc_n(h->keep, cap, sizeof *bigger, 8);
-        if (!bigger) return FAIL(cx, NOMEM, "%zu trees", cap);
-        if (h->n_trees) memcpy(bigger, h->trees, h->n_trees * sizeof *bigger);
-        h->trees = bigger, h->cap_trees = cap;
-    }
+    TRY(room_for_tree(cx, h));
     TRY(build_tree(cx, h, owner, n, &h->trees[h->n_trees]));
+    TRY(resume_add(cx, &h->resume, &h->trees[h->n_trees], NULL, NULL));
     h->n_trees++;
     h->in_tree = false;
     h->n_won = 0;
@@ -545,6 +587,7 @@ status sbt_host_train(struct ctx *cx, struct task *t, const struct sbt_params *p
     TRY(own_arena(cx, &h.keep));
     TRY(own_arena(cx, &h.tree_mem));
     TRY(own_arena(cx, &h.level_mem));
+    TRY(resume_open(cx, t, train, h.n_valid, NULL, NULL, false, &h.resume));
     TRY(order_buckets(cx, &h));
     TRY(send_features(cx, &h)); /* also when there are none: the guest shall fail with the same reason */
     if (h.n_columns == 0) return FAIL(cx, ARG, "the host has no feature columns");

@@ -16,19 +16,25 @@ static int bits_of(size_t n) /* the least b with n <= 2^b */
 
 /* ---- meeting the hosts ---- */
 
-static status read_features(struct ctx *cx, struct peers *p, struct peer *h)
+static status read_features(struct ctx *cx, struct peers *p, struct peer *h, struct resume_held *held)
 {
     struct bytes m;
     TRY(link_recv(cx, &h->link, TAG_FEATURES, &m));
     struct reader r = reader_of(m.p, m.n);
     uint8_t version, missing;
     uint64_t n_rows, n_valid;
+    uint32_t n_trees;
+    const uint8_t *run;
     TRY(reader_u8(cx, &r, &version));
     if (version != SBT_VERSION) return FAIL(cx, PROTO, "protocol version %u, want %u", version, SBT_VERSION);
     TRY(reader_u64(cx, &r, &n_rows));
     TRY(reader_u64(cx, &r, &n_valid));
     TRY(reader_u8(cx, &r, &missing));
     TRY(reader_f64(cx, &r, &h->subsample_rate));
+    TRY(reader_bytes(cx, &r, SBT_RUN, &run));
+    TRY(reader_u32(cx, &r, &n_trees));
+    memcpy(held->run, run, SBT_RUN);
+    held->n_trees = n_trees;
     TRY(reader_u32(cx, &r, &h->n_columns));
     size_t nv = p->valid ? p->valid->n_rows : 0;
     if (n_rows != p->n_rows || n_valid != nv)
@@ -59,7 +65,7 @@ static status read_features(struct ctx *cx, struct peers *p, struct peer *h)
     return reader_end(cx, &r);
 }
 
-static status send_setup(struct ctx *cx, const struct peers *p, struct peer *h)
+static status send_setup(struct ctx *cx, const struct peers *p, struct peer *h, const struct resume *resume)
 {
     CLEANUP(buf_free) struct buf pub = {0};
     CLEANUP(buf_free) struct buf b = {0};
@@ -72,6 +78,8 @@ static status send_setup(struct ctx *cx, const struct peers *p, struct peer *h)
     buf_u64(&b, p->valid ? p->valid->n_rows : 0);
     buf_u64(&b, p->n_batch);
     buf_u64(&b, least ? least : 1);
+    buf_put(&b, resume->run, SBT_RUN);
+    buf_u32(&b, (uint32_t)resume->n_trees);
     buf_blob(&b, pub.p, pub.n);
     return link_send(cx, &h->link, TAG_ORDER, &b);
 }
@@ -109,7 +117,7 @@ static status open_he(struct ctx *cx, struct peers *p)
 }
 
 status peers_open(struct ctx *cx, struct task *t, const struct sbt_params *params, size_t n_rows,
-                  size_t n_batch, const struct binned *valid, struct peers *out)
+                  size_t n_batch, const struct binned *valid, struct resume *resume, struct peers *out)
 {
     struct peers *p = out;
     *p = (struct peers){.params = params,
@@ -133,12 +141,17 @@ status peers_open(struct ctx *cx, struct task *t, const struct sbt_params *param
     p->valid_leaf = NEW(cx, int32_t, nv + 1);
     if (!p->valid_leaf) return FAIL(cx, NOMEM, "%zu validation rows", nv);
     TRY(open_he(cx, p));
+    struct resume_held *held = NEW(cx, struct resume_held, p->n + 1);
+    if (!held) return FAIL(cx, NOMEM, "%zu hosts", p->n);
     for (size_t i = 0; i < p->n; i++) {
         struct peer *h = &p->peer[i];
         h->link = (struct link){.ch = t->channel, .who = task_party(t, ROLE_HOST, i)};
-        TRY_PEER(cx, read_features(cx, p, h), "host %u", h->link.who.id);
-        TRY(send_setup(cx, p, h));
+        TRY_PEER(cx, read_features(cx, p, h, &held[i]), "host %u", h->link.who.id);
     }
+    unsigned dim = gbdt_dim(&params->train.objective);
+    TRY(resume_agree(cx, resume, held, p->n, dim, params->train.n_rounds * dim));
+    for (size_t i = 0; i < p->n; i++)
+        TRY(send_setup(cx, p, &p->peer[i], resume));
     return OK;
 }
 

@@ -3,6 +3,7 @@
 #include "crypto/he.h"
 #include "fed/hetero_secureboost/params.h"
 #include "fed/hetero_secureboost/protocol.h"
+#include "fed/hetero_secureboost/resume.h"
 
 #define SBT_VALUE_BITS     30 /* of a quantised g or h; less when the scheme cannot hold the sum */
 #define SBT_VALUE_BITS_MIN 10
@@ -43,10 +44,10 @@ struct peers {
     bool *summed, *candidate;   /* per node of the level */
     int64_t *batch;             /* n_batch x 2 */
 };
-/* Meets the hosts: their columns, keys, setup. n_batch: rows that train a tree. Memory in cx->mem. ARG: a host without
- * columns or with other rows; PROTO. Hold with CLEANUP(peers_close). */
+/* Meets the hosts: their columns, keys, setup; resume->n_trees becomes what all go on from. n_batch: rows that train a
+ * tree. Memory in cx->mem. ARG: a host without columns or with other rows; PROTO. Hold with CLEANUP(peers_close). */
 status peers_open(struct ctx *cx, struct task *t, const struct sbt_params *p, size_t n_rows, size_t n_batch,
-                  const struct binned *valid, struct peers *out);
+                  const struct binned *valid, struct resume *resume, struct peers *out);
 void peers_close(struct peers *p);
 /* Bits of a quantised g or h for batches of so many rows: the sum of all fits the scheme. Below SBT_VALUE_BITS_MIN: too
  * many rows for it. */

@@ -4,8 +4,10 @@
  * Source: Cheng et al., SecureBoost, IEEE Intelligent Systems 2021 (arXiv 1901.08755); semi-honest parties.
  *
  *     host                                guest
- *      | -- sbt.features: bins per column -> |   once
- *      | <- sbt.order SETUP: public key ---- |
+ *      | -- sbt.features: bins per column,   |   once
+ *      |    trees held of which run -------> |
+ *      | <- sbt.order SETUP: public key, -----|
+ *      |    tree to go on from               |   (resume.h)
  *      | <- sbt.order TREE: E(g), E(h) ----- |   per tree
  *      | <- sbt.order LEVEL: nodes to sum -- |   per level; only the smaller child of two is summed, the other follows
  *      | -- sbt.mask: cuts with enough rows> |     by subtraction of the decrypted integers; mask only if min_leaf_node > 1
@@ -25,6 +27,7 @@
  *   others; for every node that is split
  *   further, the sums of g and h of each (host column, bin); of its own choice, which side a row falls on at each host node
  *   it asks for. With min_leaf_node > 1: which cuts leave enough rows on both sides. Not the values, edges or real names.
+ *  Guest, of an interrupted training: how many trees each host still holds.
  *  Host: number of rows, scheme, public key; the rows of every node that was split before the last level, of training and
  *   validation rows; which of its (column, bin) cuts were best; the shape of each tree and who owns each node. Not labels,
  *   gradients, leaf weights, scores, nor other parties' columns. With GOSS: which rows were kept.
@@ -35,7 +38,7 @@
 #include "fed/component.h"
 #include "learn/gbdt.h"
 
-#define SBT_VERSION      1
+#define SBT_VERSION      2
 #define SBT_FEATURES_MAX 1000000u
 #define SBT_NAME_MAX     512u
 

@@ -54,16 +54,18 @@ static status read_first_line(struct ctx *cx, struct csv_file *f, struct buf *b,
 /* BOM, and what people upload by mistake. */
 static status check_start(struct ctx *cx, struct csv_file *f)
 {
-    uint8_t s[5] = {0};
-    if (pread(f->fd, s, sizeof s, 0) < 0) return FAIL(cx, IO, "read %s: %m", f->name);
+    uint8_t s[6] = {0}, end[4] = {0};
+    if (pread(f->fd, s, sizeof s, 0) < 0 ||
+        (f->size >= 8 && pread(f->fd, end, sizeof end, (off_t)f->size - 4) < 0))
+        return FAIL(cx, IO, "read %s: %m", f->name);
     if ((s[0] == 0xff && s[1] == 0xfe) || (s[0] == 0xfe && s[1] == 0xff))
         return FAIL(cx, FORMAT, "%s is UTF-16, want UTF-8: convert it first (iconv -f UTF-16 -t UTF-8)",
                     f->name);
     if (s[0] == 0x1f && s[1] == 0x8b)
         return FAIL(cx, FORMAT, "%s is compressed by gzip: unpack it first", f->name);
-    if (s[0] == 'P' && s[1] == 'K' && s[2] == 3 && s[3] == 4)
+    if (s[0] == 'P' && s[1] == 'K' && s[2] == 3 && s[3] == 4 && s[5] == 0)
         return FAIL(cx, FORMAT, "%s is a zip or a spreadsheet: save it as CSV first", f->name);
-    if (memcmp(s, "PAR1", 4) == 0 && s[4] < 0x20 && !strchr("\r\n\t", s[4]))
+    if (memcmp(s, "PAR1", 4) == 0 && memcmp(end, "PAR1", 4) == 0)
         return FAIL(cx, FORMAT, "%s is Parquet: save it as CSV first", f->name);
     f->body = s[0] == 0xef && s[1] == 0xbb && s[2] == 0xbf ? 3 : 0;
     if (f->body == f->size) return FAIL(cx, FORMAT, "%s is empty", f->name);

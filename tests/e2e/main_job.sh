@@ -3,7 +3,7 @@
 # usage: main_job.sh NORN POOLED      POOLED is tools/pooled, the same boosting on the joined columns
 set -u
 [ -x "$1" ] && [ -x "$2" ] || { echo "usage: main_job.sh NORN POOLED"; exit 2; }
-NORN=$1 pooled=$(realpath "$2")
+NORN=$(realpath "$1") pooled=$(realpath "$2")
 cd "$(dirname "$0")/../.." || exit 2
 . bench/sites.sh
 n=0 bad=0

@@ -253,6 +253,10 @@ status node_new(struct ctx *cx, struct loop *l, const struct node_config *c, con
     init_slab(&n->call_in_slab, mem, sizeof(struct call_in));
     init_slab(&n->circuit_slab, mem, sizeof(struct circuit));
     n->features = FEATURES_ALL;
+    n->pile.max = c->memory_bytes;
+    n->pile.spill =
+        (struct spill){.dir = c->spill_dir ? arena_strdup(mem, c->spill_dir) : NULL, .max = c->disk_bytes};
+    if (c->spill_dir && !n->pile.spill.dir) return FAIL(cx, NOMEM, "node");
     n->wire_max = WIRE_MAX;
     mem = NULL; /* node_free's from here on */
     CLEANUP(node_freep) struct node *held = n;
@@ -267,6 +271,7 @@ void node_free(struct node *n)
     n->freeing = true;
     loop_cancel(n->loop, n->later);
     loop_cancel(n->loop, n->accept_again);
+    loop_cancel(n->loop, n->offer_again);
     if (n->listen_fd >= 0) {
         loop_del(n->loop, n->listen_fd);
         close(n->listen_fd);
@@ -283,6 +288,7 @@ void node_free(struct node *n)
     stream_out_free_dead(n);
     stream_in_free_dead(n);
     pile_trim(&n->pile, UINT64_MAX);
+    spill_close(&n->pile.spill);
     tls_site_free(n->tls);
     arena_free(n->cx.mem);
     arena_free(n->mem);
@@ -308,6 +314,12 @@ static void link_fill(const struct link *l, struct link_state *out)
     out->queued_bytes = 0;
     for (const struct stream_out *s = l->outs; s; s = s->next_of_link)
         out->queued_bytes += s->queued;
+}
+
+void node_memory(const struct node *n, struct node_memory *out)
+{
+    const struct pile *p = &n->pile;
+    *out = (struct node_memory){p->held, p->most, p->max, p->spill.live, p->spill.most, p->spill.max};
 }
 
 size_t node_links(const struct node *n, struct link_state *out, size_t max)

@@ -33,6 +33,10 @@ struct node_config {
     uint64_t dial_ms;      /* 0 = 5000 */
     uint64_t window_bytes; /* per stream, 0 = 16 MiB */
     uint64_t outbox_bytes; /* per stream, 0 = 64 MiB */
+    /* All messages that wait here, either way: beyond memory_bytes those of 64 KiB and more lie in a nameless file in
+     * spill_dir, at most disk_bytes (0: any). memory_bytes 0 or spill_dir NULL: all in memory. */
+    uint64_t memory_bytes, disk_bytes;
+    const char *spill_dir;
     /* A peer: parties that are not among peers are reached, and reach us, through it, if they have a certificate of our
      * CA. 0: only those named. */
     uint32_t default_via;
@@ -106,5 +110,10 @@ status node_call(struct ctx *cx, struct node *n, uint32_t party, const char *met
 void node_answer(struct node *n, uint32_t party, uint64_t call_id, const struct err *err,
                  const json_t *answer);
 
+struct node_memory {
+    uint64_t memory, memory_most, memory_max; /* bytes of messages; most: ever */
+    uint64_t disk, disk_most, disk_max;
+};
+void node_memory(const struct node *n, struct node_memory *out);
 size_t node_links(const struct node *n, struct link_state *out, size_t max); /* returns the number of peers */
 bool node_link(const struct node *n, uint32_t party, struct link_state *out); /* false: no such peer */

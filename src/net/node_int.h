@@ -231,7 +231,7 @@ struct node {
     struct stream_in *in_by_key[BUCKETS], *dead_ins;
     struct stream_in *offers;
     struct loop_timer *later;
-    struct loop_timer *accept_again;
+    struct loop_timer *accept_again, *offer_again;
     struct slab conn_slab, parcel_slab, out_slab, in_slab, tag_slab, call_out_slab, call_in_slab,
         circuit_slab;
     struct pile pile;

@@ -97,7 +97,8 @@ static void on_tick(struct loop *loop, void *arg)
     site_tell_life(p);
     for (struct lane *l = p->lanes; l; l = l->next) /* blocked for want of memory or descriptors: try again */
         if (l->with_task <= PIPE_WINDOW / 2) unblock(p, l);
-    if (++p->ticks % STATUS_TICKS == 0) site_tell_peers(p);
+    if (p->ticks++ % STATUS_TICKS == 0)
+        site_tell_peers(p); /* the first at once: it makes us known to the peers */
     settle(p);
 }
 

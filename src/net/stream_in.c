@@ -1,8 +1,11 @@
 /* stream_in.c - messages from another site: put together, kept until the local task takes them, duplicates
  * dropped. */
 #include "net/node_int.h"
+#include "base/log.h"
 #include <assert.h>
 #include <stdio.h>
+
+enum { OFFER_AGAIN_MS = 200 };
 
 struct parcel *parcels_pop(struct parcels *q)
 {
@@ -124,6 +127,7 @@ static uint64_t cost(const struct parcel *p)
 static uint64_t room(const struct stream_in *s)
 {
     uint64_t window = s->link->n->config.window_bytes;
+    if (s->in.head && pile_full(&s->link->n->pile, 0)) return 0; /* memory is short: first what waits */
     return s->dead || s->held < window ? window - (s->dead ? 0 : s->held) : 0;
 }
 
@@ -152,16 +156,32 @@ static void offer_later(struct stream_in *s)
     node_later(n);
 }
 
+/* What could not be mapped is tried again. */
+static void offer_again(struct loop *loop, void *arg)
+{
+    (void)loop;
+    struct node *n = arg;
+    n->offer_again = NULL;
+    for (size_t b = 0; b < BUCKETS; b++)
+        for (struct stream_in *s = n->in_by_key[b]; s; s = s->next)
+            if (s->in.head && !s->blocked) offer_later(s);
+}
+
 static void offer(struct stream_in *s)
 {
     struct node *n = s->link->n;
     while (s->in.head && !s->blocked && !s->dead) {
         struct parcel *p = s->in.head;
+        if (payload_open(&n->cx, &n->pile, &p->payload).code) {
+            if (!n->offer_again) n->offer_again = loop_after(n->loop, OFFER_AGAIN_MS, offer_again, n);
+            break;
+        }
         struct message m = {.stream = s->key, .seq = p->seq, .payload = {p->payload.p, p->payload.n}};
         memcpy(m.tag, p->tag, sizeof m.tag);
         bool taken = n->ev.on_message && n->ev.on_message(n->ev.arg, &m);
         if (s->dead) return; /* reclaimed meanwhile, and its messages with it */
         if (!taken) {
+            payload_shut(&p->payload);
             s->blocked = true;
             break;
         }
@@ -270,7 +290,20 @@ status stream_in_open(struct ctx *cx, struct conn *c, uint32_t number, const str
     return OK;
 }
 
-static status begin_message(struct ctx *cx, struct stream_in *s, const struct data_head *d)
+/* No place for it: the sender is told why, and sends no more on this stream. */
+static void give_up(struct conn *c, struct stream_in *s, const char *tag, uint32_t seq, size_t n)
+{
+    struct node *node = s->link->n;
+    char text[300];
+    snprintf(text, sizeof text, "party %u has no room for message %s[%u] of %zu bytes: %.160s",
+             node->config.party, tag, seq, n, node->cx.err.msg);
+    log_warn(&node->cx, "message refused", KV("job", (const char *)s->key.job),
+             KV("task", (const char *)s->key.task), KV("reason", (const char *)text));
+    abort_stream(c, s->number, ERR_LIMIT, text);
+    close_stream(node, s);
+}
+
+static status begin_message(struct ctx *cx, struct conn *c, struct stream_in *s, const struct data_head *d)
 {
     struct node *n = s->link->n;
     struct tag_next *t = tag_of(s, d->tag);
@@ -285,10 +318,9 @@ static status begin_message(struct ctx *cx, struct stream_in *s, const struct da
         s->part->payload.n = d->total; /* no bytes behind it */
         return OK;
     }
-    if (payload_new(&n->pile, d->total, true, &s->part->payload)) return OK;
-    parcel_free(n, TAKE(s->part));
-    return FAIL(cx, LIMIT, "no memory for message %s[%u] of %llu bytes", d->tag, d->seq,
-                (unsigned long long)d->total);
+    status st = payload_take(&n->cx, &n->pile, d->total, true, &s->part->payload);
+    if (st.code) give_up(c, s, d->tag, d->seq, d->total);
+    return OK;
 }
 
 static void end_message(struct conn *c, struct stream_in *s)
@@ -329,7 +361,11 @@ status stream_in_begin(struct ctx *cx, struct conn *c, uint32_t number, const st
         give_credit(s);
         return OK;
     }
-    if (!s->part && d->offset == 0) TRY(begin_message(cx, s, d));
+    if (!s->part && d->offset == 0) TRY(begin_message(cx, c, s, d));
+    if (s->dead) {
+        c->data = NULL;
+        return OK;
+    }
     if (!s->part || strcmp(s->part->tag, d->tag) != 0 || s->part->seq != d->seq ||
         s->part->payload.n != d->total || s->have != d->offset)
         return FAIL(cx, PROTO, "stream %u: a piece of message %s[%u] at byte %llu was not expected", number,
@@ -340,7 +376,7 @@ status stream_in_begin(struct ctx *cx, struct conn *c, uint32_t number, const st
 uint8_t *stream_in_place(struct conn *c)
 {
     struct stream_in *s = c->data;
-    return s && s->part && !s->dup ? s->part->payload.p + s->have : NULL;
+    return s && s->part && !s->dup && !s->part->payload.on_disk ? s->part->payload.p + s->have : NULL;
 }
 
 status stream_in_bytes(struct ctx *cx, struct conn *c, const uint8_t *p, size_t n)
@@ -349,7 +385,14 @@ status stream_in_bytes(struct ctx *cx, struct conn *c, const uint8_t *p, size_t 
     struct stream_in *s = c->data;
     c->data_left -= n;
     if (!s || !s->part) return OK; /* dropped; or reclaimed half way */
-    if (p && n && !s->dup) memcpy(s->part->payload.p + s->have, p, n);
+    if (p && n && !s->dup) {
+        struct parcel *m = s->part;
+        status st = payload_put(&c->n->cx, &c->n->pile, &m->payload, s->have, p, n);
+        if (st.code) {
+            give_up(c, s, m->tag, m->seq, m->payload.n);
+            return OK;
+        }
+    }
     if (s->have < MEM_BIG && s->have + n >= MEM_BIG) payload_hasten(&s->part->payload, s->have + n);
     s->have += n;
     if (c->data_left) return OK;

@@ -91,6 +91,8 @@ static void open_on(struct stream_out *s)
     node_later(l->n);
 }
 
+static void breaks(struct stream_out *s, enum err_code code, const char *text);
+
 bool stream_out_next(struct conn *c)
 {
     struct stream_out *s = NULL;
@@ -98,6 +100,10 @@ bool stream_out_next(struct conn *c)
         continue;
     if (!s) return false;
     struct parcel *p = s->sending;
+    if (payload_open(&c->n->cx, &c->n->pile, &p->payload).code) {
+        breaks(s, ERR_NOMEM, c->n->cx.err.msg);
+        return stream_out_next(c);
+    }
     if (s->offset == 0) s->credit -= MESSAGE_COST;
     struct data_head d = {.seq = p->seq, .total = p->payload.n, .offset = s->offset};
     memcpy(d.tag, p->tag, sizeof d.tag);
@@ -121,7 +127,9 @@ void stream_out_piece_done(struct conn *c)
     struct stream_out *s = c->tx;
     c->tx = NULL;
     c->moved = true;
+    payload_read_to(&s->sending->payload, s->offset);
     if (s->offset == s->sending->payload.n) {
+        payload_shut(&s->sending->payload);
         s->sending = s->sending->next;
         s->offset = 0;
     }
@@ -250,6 +258,7 @@ void stream_out_disconnected(struct link *l)
     for (struct stream_out *s = l->outs; s; s = s->next_of_link) {
         s->state = OUT_NEW;
         s->ready = false;
+        if (s->sending) payload_shut(&s->sending->payload);
         s->offset = 0;
         s->sending = s->out.head;
     }
@@ -352,7 +361,8 @@ static status admit(struct ctx *cx, struct node *n, const struct message *m, str
     if (s->broken.code)
         return err_set(cx, s->broken.code, s->broken.file, s->broken.line, "message %s[%u] to %s %u: %s",
                        m->tag, m->seq, role_name(m->stream.to.role), m->stream.to.id, s->broken.msg);
-    if (s->queued && s->queued + m->payload.n > n->config.outbox_bytes) {
+    if (s->queued && (s->queued + m->payload.n > n->config.outbox_bytes ||
+                      (m->payload.n < SPILL_MIN && pile_full(&n->pile, m->payload.n)))) {
         s->want_room = true;
         s->wanted = m->payload.n;
         return FAIL(cx, STATE, "the outbox to %s %u holds %llu bytes, at most %llu",
@@ -369,11 +379,13 @@ status node_send(struct ctx *cx, struct node *n, const struct message *m)
     struct payload payload;
     TRY(admit(cx, n, m, &s));
     assert(s);
-    if (!payload_new(&n->pile, m->payload.n, false, &payload))
-        return FAIL(cx, NOMEM, "message %s[%u] of %zu bytes", m->tag, m->seq, m->payload.n);
-    if (m->payload.n) memcpy(payload.p, m->payload.p, m->payload.n);
-    status st = enqueue(cx, s, m, &payload);
-    if (st.code) payload_free(&n->pile, &payload);
+    status st = payload_take(cx, &n->pile, m->payload.n, false, &payload);
+    if (!st.code) {
+        st = payload_put(cx, &n->pile, &payload, 0, m->payload.p, m->payload.n);
+        if (!st.code) st = enqueue(cx, s, m, &payload);
+        if (st.code) payload_free(&n->pile, &payload);
+    }
+    if (st.code) err_prefix(cx, "message %s[%u] of %zu bytes", m->tag, m->seq, m->payload.n);
     return st;
 }
 
@@ -383,9 +395,16 @@ status node_send_lent(struct ctx *cx, struct node *n, const struct message *m,
     struct stream_out *s = NULL;
     TRY(admit(cx, n, m, &s));
     assert(s);
-    struct payload lent = {
-        .p = (uint8_t *)(uintptr_t)m->payload.p, .n = m->payload.n, .release = release, .arg = arg};
-    return enqueue(cx, s, m, &lent);
+    if (n->pile.spill.dir && m->payload.n >= SPILL_MIN && pile_full(&n->pile, m->payload.n)) {
+        TRY(node_send(cx, n, m)); /* to disk; the lender has his memory back */
+        release(arg, m->payload.p);
+        return OK;
+    }
+    struct payload lent;
+    payload_lend(&n->pile, m->payload.p, m->payload.n, release, arg, &lent);
+    status st = enqueue(cx, s, m, &lent);
+    if (st.code) n->pile.held -= m->payload.n; /* not released: it is the lender's */
+    return st;
 }
 
 void node_tell_status(struct node *n, const struct stream_key *k, const void *p, size_t bytes)

@@ -170,7 +170,7 @@ static const struct {
     {"UTF-8 in header", "id,\xc0\x80\n1,2\n", "column 2 is not UTF-8", ERR_FORMAT, 0, {0}},
     {"UTF-16", "\xff\xfei\0d\0", "is UTF-16", ERR_FORMAT, 6, {0}},
     {"gzip", "\x1f\x8b\x08", "compressed by gzip", ERR_FORMAT, 0, {0}},
-    {"zip", "PK\3\4xy", "a zip or a spreadsheet", ERR_FORMAT, 0, {0}},
+    {"zip", "PK\3\4\x14\0xy", "a zip or a spreadsheet", ERR_FORMAT, 8, {0}},
     {"Parquet", "PAR1\x15\4\n1\nPAR1", "is Parquet", ERR_FORMAT, 0, {0}},
     {"NUL", "id,a\n1,2\n2,x\0y\n", "row 2, column 'a': a NUL byte", ERR_FORMAT, 15, {0}},
     {"NUL in header", "id,a\0\n1,2\n", "holds a NUL byte", ERR_FORMAT, 10, {0}},

@@ -212,7 +212,12 @@ static void check_port(struct ctx *cx, struct doctor *d)
 static void check_peer_dial(struct ctx *cx, struct doctor *d, const struct peer_config *p)
 {
     const char *what = arena_printf(cx->mem, "peer %u", p->party);
-    if (!p->host)
+    if (p->via)
+        find(d, GOOD, what,
+             arena_printf(cx->mem, "reached through exchange %u: nothing to try while the site does not run",
+                          p->via),
+             NULL);
+    else if (!p->host)
         find(d, GOOD, what, "dials us: nothing to try from here while the site does not run", NULL);
     else if (dial(cx, p->host, p->port, 3000).code)
         find(d, BAD, what, arena_strdup(cx->mem, cx->err.msg),
@@ -242,9 +247,11 @@ static void check_peer_ping(struct ctx *cx, struct doctor *d, const struct peer_
         if (p->host && dial(cx, p->host, p->port, 3000).code)
             text = arena_printf(cx->mem, "%s; and %s", text, cx->err.msg);
         find(d, BAD, what, text,
-             p->host ? "is the other site running, its address right, its firewall open, both certificates "
-                       "of one CA?"
-                     : "it must dial us: is it running, and does its norn.conf hold our address?");
+             p->via    ? "is the other site running and linked to the exchange, does the exchange forward "
+                         "(exchange_memory), both certificates of one CA?"
+             : p->host ? "is the other site running, its address right, its firewall open, both certificates "
+                         "of one CA?"
+                       : "it must dial us: is it running, and does its norn.conf hold our address?");
         return;
     }
     const char *text =

@@ -20,10 +20,10 @@ static void method_hello(struct request *rq, const json_t *body)
 static status site_status(struct request *rq, json_t **out)
 {
     struct site *s = rq->site;
-    struct link_state links[SETTINGS_PEERS_MAX];
-    size_t n = node_links(s->node, links, SETTINGS_PEERS_MAX), running = 0, waiting = 0, tasks = 0;
+    struct link_state links[SITE_LINKS_MAX];
+    size_t n = node_links(s->node, links, SITE_LINKS_MAX), running = 0, waiting = 0, tasks = 0;
     json_t *list = json_array(), *settings;
-    for (size_t i = 0; i < n && i < SETTINGS_PEERS_MAX; i++)
+    for (size_t i = 0; i < n && i < SITE_LINKS_MAX; i++)
         json_array_append_new(list, link_json(&links[i]));
     for (struct job *j = s->jobs; j; j = j->next) {
         running += !j->ended && j->row.status == RUN_RUNNING;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { S_PARTY, S_TEXT, S_LISTEN, S_HTTP, S_SWITCH, S_FILE, S_LEVEL, S_COUNT, S_BYTES, S_MS };
+enum kind { S_PARTY, S_ROUTE, S_TEXT, S_LISTEN, S_HTTP, S_SWITCH, S_FILE, S_LEVEL, S_COUNT, S_BYTES, S_MS };
 struct setting {
     const char *key;
     enum kind kind;
@@ -45,13 +45,28 @@ static const struct setting table[] = {
      "A task that waits this long without any progress of its peer or link fails."},
     {"job_timeout", S_MS, AT(job_timeout_ms), "72h", 1000, UINT64_MAX,
      "A job that has not ended by then is ended."},
+    {"auto_retries", S_COUNT, AT(auto_retries), "0", 0, 1000,
+     "How often a component of this site's jobs is started again by itself after an interruption (a killed "
+     "process, a "
+     "restarted site, a link that was down); a job's auto_retries goes before it."},
+    {"auto_retry_delay", S_MS, AT(auto_retry_delay_ms), "1s", 0, 86400000, "How long it waits before that."},
     {"heartbeat", S_MS, AT(heartbeat_ms), "2s", 50, 600000,
      "A peer silent for five of these is dialled again."},
     {"dial_timeout", S_MS, AT(dial_ms), "5s", 50, 600000, "For one attempt to connect."},
     {"window", S_BYTES, AT(window_bytes), "16MiB", 1 << 20, UINT32_MAX,
      "Unread bytes that a peer may send to one task."},
-    {"outbox", S_BYTES, AT(outbox_bytes), "64MiB", 1 << 20, UINT32_MAX,
+    {"outbox", S_BYTES, AT(outbox_bytes), "64MiB", 1 << 20, UINT64_C(1) << 40,
      "Bytes of one task that may wait for the link."},
+    {"link_memory", S_BYTES, AT(link_memory), "1GiB", 1 << 20, UINT64_MAX,
+     "Messages that wait, of all tasks, either way: beyond this they wait on disk, in DIR/spill."},
+    {"link_disk", S_BYTES, AT(link_disk), "64GiB", 0, UINT64_MAX,
+     "And at most so many bytes there; 0 is what the disk has."},
+    {"rate_limit", S_BYTES, AT(rate_bytes), "0", 0, UINT64_C(1) << 40,
+     "Bytes a second to each peer whose line has no rate=; 0 is no limit."},
+    {"route.default", S_ROUTE, AT(route_default), "none", 0, 0,
+     "A peer, an exchange, through which parties that are no peers are reached and reach this site."},
+    {"exchange_memory", S_BYTES, AT(exchange_memory), "0", 0, UINT64_C(1) << 40,
+     "Memory for what this site forwards between its peers as an exchange; 0: it forwards nothing."},
 };
 
 static void *field(struct settings *s, const struct setting *t)
@@ -84,6 +99,28 @@ static status parse_party(struct ctx *cx, const char *v, uint32_t *out)
     return OK;
 }
 
+/* host:port, dials-us or "via PARTY", then perhaps "rate=BYTES". */
+static status parse_way(struct ctx *cx, const char *v, struct peer_config *p)
+{
+    const char *rate = strstr(v, " rate=");
+    const char *way = arena_strndup(cx->mem, v, rate ? (size_t)(rate - v) : strlen(v));
+    if (!way) return FAIL(cx, NOMEM, "a peer");
+    if (rate && (!num_parse_bytes(rate + 6, &p->rate_bytes) || !p->rate_bytes))
+        return FAIL(cx, ARG, "\"%.60s\", want rate= and bytes a second like 2MiB", rate + 1);
+    if (strncmp(way, "via ", 4) == 0) return parse_party(cx, way + 4, &p->via);
+    if (strcmp(way, "dials-us") != 0 && (!parse_address(cx, way, &p->host, &p->port) || p->port == 0))
+        return FAIL(cx, ARG, "\"%.100s\", want host:port, via PARTY or dials-us", way);
+    return OK;
+}
+
+static const char *way_text(struct ctx *cx, const struct peer_config *p)
+{
+    const char *way = p->via    ? arena_printf(cx->mem, "via %u", p->via)
+                      : p->host ? arena_printf(cx->mem, "%s:%u", p->host, p->port)
+                                : "dials-us";
+    return p->rate_bytes ? arena_printf(cx->mem, "%s rate=%" PRIu64, way, p->rate_bytes) : way;
+}
+
 status settings_peer(struct ctx *cx, const char *text, struct peer_config *out)
 {
     const char *eq = strchr(text, '=');
@@ -91,9 +128,8 @@ status settings_peer(struct ctx *cx, const char *text, struct peer_config *out)
     const char *id = eq ? arena_strndup(cx->mem, text, (size_t)(eq - text)) : text;
     if (!id) return FAIL(cx, NOMEM, "a peer");
     TRY_IN(cx, parse_party(cx, id, &p.party), "peer \"%.60s\"", text);
-    if (eq && strcmp(eq + 1, "dials-us") != 0 &&
-        (!parse_address(cx, eq + 1, &p.host, &p.port) || p.port == 0))
-        return FAIL(cx, ARG, "peer %u: \"%.100s\", want host:port or dials-us", p.party, eq + 1);
+    if (eq) TRY_IN(cx, parse_way(cx, eq + 1, &p), "peer %u", p.party);
+    if (p.via == p.party) return FAIL(cx, ARG, "peer %u is reached via itself", p.party);
     *out = p;
     return OK;
 }
@@ -122,6 +158,9 @@ static status set_value(struct ctx *cx, struct settings *s, const struct setting
     switch (t->kind) {
     case S_PARTY:
         return parse_party(cx, v, field(s, t));
+    case S_ROUTE:
+        *(uint32_t *)field(s, t) = 0;
+        return strcmp(v, "none") == 0 ? OK : parse_party(cx, v, field(s, t));
     case S_TEXT:
     case S_FILE:
         if (t->kind == S_FILE && !*v) return FAIL(cx, ARG, "is empty, want a file");
@@ -239,13 +278,27 @@ static status parse_lines(struct ctx *cx, const char *what, const char *text, si
     return OK;
 }
 
+/* An exchange is a peer with a link of its own. */
+static status check_exchange(struct ctx *cx, const struct settings *s, uint32_t party)
+{
+    for (size_t i = 0; i < s->n_peers; i++)
+        if (s->peers[i].party == party && !s->peers[i].via) return OK;
+    return FAIL(
+        cx, ARG,
+        "the exchange %u is no peer with a link of its own: want a line peer.%u = host:port or dials-us",
+        party, party);
+}
+
 static status finish(struct ctx *cx, const char *what, const struct settings *s)
 {
     if (s->party == 0) return FAIL(cx, ARG, "%s: party is not set", what);
     for (size_t i = 0; i < s->n_peers; i++)
         if (s->peers[i].party == s->party)
             return FAIL(cx, ARG, "%s: peer.%u is this party itself", what, s->party);
-    return OK;
+    for (size_t i = 0; i < s->n_peers; i++)
+        if (s->peers[i].via)
+            TRY_IN(cx, check_exchange(cx, s, s->peers[i].via), "%s: peer.%u", what, s->peers[i].party);
+    return s->route_default ? check_exchange(cx, s, s->route_default) : OK;
 }
 
 status settings_parse(struct ctx *cx, const char *what, const char *text, size_t n, struct settings *out)
@@ -265,7 +318,7 @@ static status from_environment(struct ctx *cx, struct settings *s)
         char name[64] = "NORN_";
         for (size_t k = 0; table[i].key[k] && k < 50; k++) {
             char c = table[i].key[k];
-            name[5 + k] = (char)(c >= 'a' && c <= 'z' ? c - 32 : c), name[6 + k] = 0;
+            name[5 + k] = (char)(c >= 'a' && c <= 'z' ? c - 32 : c == '.' ? '_' : c), name[6 + k] = 0;
         }
         const char *v = getenv(name); /* NOLINT(concurrency-mt-unsafe): nobody writes it */
         if (v) TRY_IN(cx, set_value(cx, s, &table[i], v), "environment %s", name);
@@ -339,7 +392,9 @@ status settings_text(struct ctx *cx, const struct settings_init *in, const char 
                    v ? v : table[i].def);
     }
     buf_printf(&b,
-               "\n# Other sites, one line each: where we dial them, or 'dials-us' for one that dials us.\n"
+               "\n# Other sites, one line each: where we dial them, 'dials-us' for one that dials us, or\n"
+               "# 'via PARTY' for one that is reached through an exchange; 'rate=2MiB' behind it limits what "
+               "we send.\n"
                "#peer.10000 = host.example:9370\n");
     for (size_t i = 0; i < in->n_peers; i++) {
         struct peer_config p = {0};
@@ -361,6 +416,8 @@ static const char *show_value(struct ctx *cx, struct settings *s, const struct s
     switch (t->kind) {
     case S_PARTY:
         return arena_printf(cx->mem, "%u", s->party);
+    case S_ROUTE:
+        return s->route_default ? arena_printf(cx->mem, "%u", s->route_default) : "none";
     case S_TEXT:
     case S_FILE:
         return *(const char **)field(s, t);
@@ -392,7 +449,7 @@ status settings_json(struct ctx *cx, const struct settings *s, json_t **out)
     for (size_t i = 0; i < s->n_peers; i++) {
         const struct peer_config *p = &s->peers[i];
         const char *key = arena_printf(cx->mem, "peer.%u", p->party);
-        const char *v = p->host ? arena_printf(cx->mem, "%s:%u", p->host, p->port) : "dials-us";
+        const char *v = way_text(cx, p);
         if (!key || !v || json_object_set_new(j, key, json_string(v))) return FAIL(cx, NOMEM, "settings");
     }
     *out = TAKE(j);

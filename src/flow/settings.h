@@ -27,9 +27,14 @@ struct settings {
     uint64_t task_memory;      /* bytes of a task; 0 = three quarters of the machine's */
     uint64_t task_deadline_ms; /* a task's wait without any progress */
     uint64_t job_timeout_ms;
+    uint64_t auto_retries, auto_retry_delay_ms; /* where a job says nothing */
     uint64_t heartbeat_ms;
     uint64_t dial_ms;
     uint64_t window_bytes, outbox_bytes;
+    uint64_t rate_bytes;             /* a second, to each peer; 0 = any */
+    uint64_t link_memory, link_disk; /* bytes of messages that wait; link_disk 0 = any */
+    uint32_t route_default;          /* the exchange for parties that are no peers; 0 = none */
+    uint64_t exchange_memory;        /* 0 = forwards nothing */
 };
 
 /* dir: the site's folder. sets: "key=value" from the command line, may be NULL. All in cx->mem.
@@ -44,11 +49,12 @@ status settings_parse(struct ctx *cx, const char *what, const char *text, size_t
 struct settings_init {
     uint32_t party;
     const char *name, *listen, *http_listen, *http_auth; /* NULL: defaults */
-    const char *const *peers;                            /* "10000=host:port" or "10000" (dials us) */
+    const char *const *peers;                            /* as settings_peer takes them */
     size_t n_peers;
 };
 status settings_text(struct ctx *cx, const struct settings_init *in, const char **out);
-/* "10000=host:port", "10000" into a peer; strings in cx->mem. */
+/* "10000=host:port", "10000=via 10001", "10000=dials-us", each with " rate=2MiB" behind it if need be, or "10000", into
+ * a peer; strings in cx->mem. */
 status settings_peer(struct ctx *cx, const char *text, struct peer_config *out);
 /* Every setting with its present value: {"key": "value"}. Caller owns *out. */
 status settings_json(struct ctx *cx, const struct settings *s, json_t **out);

@@ -79,9 +79,11 @@ static void down_too_long(struct loop *l, void *arg)
 
 static struct down *down_of(struct site *s, uint32_t party)
 {
-    for (size_t i = 0; i < s->set->n_peers; i++)
+    for (size_t i = 0; i < s->n_down; i++)
         if (s->down[i].party == party) return &s->down[i];
-    return NULL;
+    if (s->n_down == LEN(s->down)) return NULL;
+    s->down[s->n_down] = (struct down){s, party, NULL}; /* a party of the default route */
+    return &s->down[s->n_down++];
 }
 
 static void on_link(void *arg, const struct link_state *l)
@@ -191,7 +193,13 @@ static status open_parts(struct ctx *cx, struct site *s)
                              .heartbeat_ms = set->heartbeat_ms,
                              .dial_ms = set->dial_ms,
                              .window_bytes = set->window_bytes,
-                             .outbox_bytes = set->outbox_bytes};
+                             .outbox_bytes = set->outbox_bytes,
+                             .memory_bytes = set->link_memory,
+                             .disk_bytes = set->link_disk,
+                             .spill_dir = arena_printf(cx->mem, "%s/spill", s->dir),
+                             .rate_bytes = set->rate_bytes,
+                             .default_via = set->route_default,
+                             .forward_bytes = set->exchange_memory};
     struct node_events ev = {.arg = s,
                              .on_message = on_message,
                              .on_stream = on_stream,
@@ -199,7 +207,7 @@ static status open_parts(struct ctx *cx, struct site *s)
                              .on_link = on_link,
                              .on_call = on_call};
     for (size_t i = 0; i < set->n_peers; i++)
-        s->down[i] = (struct down){s, set->peers[i].party, NULL};
+        s->down[s->n_down++] = (struct down){s, set->peers[i].party, NULL};
     TRY(node_new(cx, s->loop, &nc, &ev, &s->node));
     return control_open(cx, s, &s->control);
 }
@@ -222,7 +230,7 @@ static status watch_signals(struct ctx *cx, struct site *s, int *out)
 static void close_parts(struct site *s)
 {
     loop_cancel(s->loop, s->stop_timer);
-    for (size_t i = 0; i < s->set->n_peers; i++)
+    for (size_t i = 0; i < s->n_down; i++)
         loop_cancel(s->loop, s->down[i].timer);
     control_free(s->control);
     jobs_kill(s);

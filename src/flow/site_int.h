@@ -21,6 +21,7 @@
 #define GRACE_MS      1000 /* a task that was told to stop is killed then */
 #define ERROR_MAX     2000 /* bytes of a task's or job's error text */
 
+enum { SITE_LINKS_MAX = 2 * SETTINGS_PEERS_MAX }; /* the peers, and parties of the default route */
 struct site {
     struct ctx *cx; /* the process's: log, arena of what lives as long as the site */
     const char *dir;
@@ -41,7 +42,8 @@ struct site {
         struct site *site;
         uint32_t party;
         struct loop_timer *timer;
-    } down[SETTINGS_PEERS_MAX];
+    } down[SITE_LINKS_MAX];
+    size_t n_down;
     uint64_t stop_at_ms;
     int64_t started_ms;
     bool stopping;

@@ -64,7 +64,7 @@ static json_t *task_here(struct ctx *cx, const struct job_task *t)
     json_object_set_new(j, "log", json_string(last_line(cx, run_log_tail(cx, t, 2000))));
     if (!t->run) return j;
     json_object_set_new(j, "cpu_s", json_real(cpu_seconds(t->row.pid)));
-    run_wait(t, &w);
+    if (!run_is_old(t)) run_wait(t, &w);
     if (w.waiting)
         json_object_set_new(j, "wait",
                             json_pack("{s:b,s:s,s:I,s:s,s:I,s:I}", "sending", (int)w.sending, "role",
@@ -75,12 +75,13 @@ static json_t *task_here(struct ctx *cx, const struct job_task *t)
 
 json_t *link_json(const struct link_state *l)
 {
-    return json_pack("{s:I,s:b,s:b,s:I,s:I,s:I,s:I,s:I,s:f,s:s,s:s,s:s}", "party", (json_int_t)l->party, "up",
-                     (int)l->up, "dialling", (int)l->dialling, "since_ms", (json_int_t)l->since_ms,
-                     "last_heard_ms", (json_int_t)l->last_heard_ms, "bytes_in", (json_int_t)l->bytes_in,
-                     "bytes_out", (json_int_t)l->bytes_out, "queued_bytes", (json_int_t)l->queued_bytes,
-                     "round_trip_ms", l->round_trip_ms, "version", l->peer_version, "address", l->address,
-                     "last_error", l->last_error);
+    return json_pack("{s:I,s:I,s:b,s:b,s:I,s:I,s:I,s:I,s:I,s:f,s:s,s:i,s:s,s:s}", "party",
+                     (json_int_t)l->party, "via", (json_int_t)l->via, "up", (int)l->up, "dialling",
+                     (int)l->dialling, "since_ms", (json_int_t)l->since_ms, "last_heard_ms",
+                     (json_int_t)l->last_heard_ms, "bytes_in", (json_int_t)l->bytes_in, "bytes_out",
+                     (json_int_t)l->bytes_out, "queued_bytes", (json_int_t)l->queued_bytes, "round_trip_ms",
+                     l->round_trip_ms, "version", l->peer_version, "wire_version", (int)l->wire_version,
+                     "address", l->address, "last_error", l->last_error);
 }
 
 static status why_here(struct request *rq, const json_t *body, json_t **out)
@@ -255,6 +256,10 @@ static status say_all(struct ask *a, json_t *lines)
         const char *text = j->created ? "the job waits for room: this site runs as many jobs as max_jobs says"
                                       : "the job is being made at the other parties";
         if (json_array_append_new(lines, json_string(text))) return FAIL(cx, NOMEM, "an answer");
+    }
+    for (size_t c = 0; c < j->plan.dsl.n; c++) {
+        const char *text = retry_text(cx, j, c);
+        if (text && json_array_append_new(lines, json_string(text))) return FAIL(cx, NOMEM, "an answer");
     }
     json_object_foreach(a->sites, party, site)
     {

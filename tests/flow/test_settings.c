@@ -39,6 +39,29 @@ static void values(struct ctx *cx)
     CHECK(s.listen_host == NULL);
 }
 
+static void routes(struct ctx *cx)
+{
+    struct settings s;
+    json_t *j;
+    CHECK_OK(cx, parse(cx,
+                       "party = 1\npeer.5 = via 4\npeer.4 = x.example:9370 rate=2MiB\nroute.default = 4\n"
+                       "rate_limit = 1MiB\nexchange_memory = 64MiB\nlink_memory = 32MiB\nlink_disk = 0\n"
+                       "peer.6 = via 4 rate=100KiB\npeer.7 = dials-us rate=1000",
+                       &s));
+    CHECK(s.n_peers == 4 && s.peers[0].via == 4 && !s.peers[0].host && s.peers[0].rate_bytes == 0);
+    CHECK(s.peers[1].via == 0 && s.peers[1].port == 9370 && s.peers[1].rate_bytes == 2 << 20);
+    CHECK(strcmp(s.peers[1].host, "x.example") == 0 && s.peers[2].via == 4 &&
+          s.peers[2].rate_bytes == 102400);
+    CHECK(s.route_default == 4 && s.rate_bytes == 1 << 20 && s.exchange_memory == 64 << 20);
+    CHECK(s.link_memory == 32 << 20 && s.link_disk == 0);
+    CHECK_OK(cx, settings_json(cx, &s, &j));
+    CHECK(strcmp(json_string_value(json_object_get(j, "peer.6")), "via 4 rate=102400") == 0);
+    CHECK(strcmp(json_string_value(json_object_get(j, "route.default")), "4") == 0);
+    json_decref(j);
+    CHECK_OK(cx, parse(cx, "party = 1\n", &s));
+    CHECK(s.route_default == 0 && s.exchange_memory == 0 && s.rate_bytes == 0 && s.link_memory == 1 << 30);
+}
+
 static void refuses(struct ctx *cx)
 {
     static const struct {
@@ -57,7 +80,14 @@ static void refuses(struct ctx *cx)
         {"party = 1\nlog_level = loud", "want error, warn, info or debug"},
         {"party = 1\npeer.1 = a:1", "peer.1 is this party itself"},
         {"party = 1\npeer.x = a:1", "party id \"x\""},
-        {"party = 1\npeer.2 = a", "want host:port or dials-us"},
+        {"party = 1\npeer.2 = a", "want host:port, via PARTY or dials-us"},
+        {"party = 1\npeer.2 = via 3", "peer.2: the exchange 3 is no peer with a link of its own"},
+        {"party = 1\npeer.2 = via 3\npeer.3 = via 2", "the exchange 3 is no peer with a link of its own"},
+        {"party = 1\npeer.2 = via 2", "peer 2 is reached via itself"},
+        {"party = 1\npeer.2 = via x", "party id \"x\""},
+        {"party = 1\npeer.2 = a:1 rate=0", "want rate= and bytes a second"},
+        {"party = 1\npeer.2 = a:1 speed=7", "want host:port, via PARTY or dials-us"},
+        {"party = 1\nroute.default = 2", "the exchange 2 is no peer"},
         {"party = 1\nkey =", "is empty"},
     };
     for (size_t i = 0; i < LEN(bad); i++) {
@@ -118,4 +148,4 @@ static void overrides(struct ctx *cx)
     CHECK_OK(cx, dir_remove(cx, dir));
 }
 
-TEST_MAIN(T(defaults), T(values), T(refuses), T(init_text), T(overrides))
+TEST_MAIN(T(defaults), T(values), T(routes), T(refuses), T(init_text), T(overrides))

@@ -22,8 +22,8 @@ static const struct {
     {"task_parallelism", USED, NULL},
     {"task_cores", USED, NULL},
     {"dsl_version", USED, NULL},
-    {"auto_retries", NOT_BUILT, "0"},
-    {"auto_retry_delay", NOT_BUILT, "1"},
+    {"auto_retries", USED, NULL},
+    {"auto_retry_delay", USED, NULL},
     {"inheritance_info", NOT_BUILT, "{}"},
     {"computing_engine", NO_MEANING, "\"STANDALONE\""},
     {"federation_engine", NO_MEANING, "\"STANDALONE\""},
@@ -197,6 +197,12 @@ static status use_job_parameter(struct ctx *cx, struct conf *c, const char *name
     } else if (strcmp(name, "task_cores") == 0) {
         TRY(job_number(cx, name, v, 0, 1024, &x));
         c->task_cores = (uint64_t)x;
+    } else if (strcmp(name, "auto_retries") == 0) {
+        TRY(job_number(cx, name, v, 0, 1000, &x));
+        c->auto_retries = json_is_null(v) ? -1 : (int64_t)x;
+    } else if (strcmp(name, "auto_retry_delay") == 0) {
+        TRY(job_number(cx, name, v, 0, 86400, &x));
+        c->auto_retry_delay_ms = json_is_null(v) ? -1 : (int64_t)ceil(x * 1000);
     } else if (strcmp(name, "job_type") == 0) {
         TRY(job_text(cx, name, v, &type));
         if (type && strcmp(type, "train") != 0 && strcmp(type, "predict") != 0)
@@ -334,7 +340,7 @@ static status parse_component_parameters(struct ctx *cx, const json_t *j, struct
 
 status conf_parse(struct ctx *cx, const json_t *j, struct conf *out, json_t *warnings)
 {
-    struct conf c = {.task_parallelism = 4};
+    struct conf c = {.task_parallelism = 4, .auto_retries = -1, .auto_retry_delay_ms = -1};
     if (!json_is_object(j)) return FAIL(cx, FORMAT, "conf: not a JSON object");
     TRY(check_top(cx, j, warnings));
     TRY(parse_parties(cx, j, &c));

@@ -21,6 +21,8 @@ struct conf {
     uint64_t timeout_ms;                  /* 0: the site's */
     uint64_t task_parallelism;            /* components of this job at once */
     uint64_t task_cores;                  /* threads of a task; 0: the site's */
+    int64_t auto_retries;                 /* of a component; -1: as the initiator's site says */
+    int64_t auto_retry_delay_ms;          /* -1: as the initiator's site says */
     const json_t *parameters;             /* component_parameters, borrowed from the conf; may be NULL */
 };
 /* j must outlive *out. warnings: a JSON array, appended to. ARG, FORMAT, LIMIT name the key. */

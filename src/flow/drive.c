@@ -26,37 +26,53 @@ static bool component_ready(const struct job *j, size_t c)
     const struct dsl_component *d = &j->plan.dsl.components[c];
     for (size_t k = 0; k < d->n_after; k++)
         if (!component_good(j, d->after[k])) return false;
-    return component_is(j, c, RUN_WAITING);
+    return component_is(j, c, RUN_WAITING) && !retry_pending(j, c);
 }
+
+struct starting {
+    struct job_task *task;
+    int64_t attempt;
+};
 
 static void started(void *arg, const struct err *err, const json_t *answer)
 {
     (void)answer;
-    struct job_task *t = arg;
+    const struct starting *one = arg;
+    struct job_task *t = one->task;
     struct job *j = t->job;
-    if (err && !j->ended && !run_ended(t->row.status)) {
+    if (err && !j->ended && !run_ended(t->row.status) && t->row.attempt == one->attempt) {
+        t->curable = run_curable(err_name(err->code));
         task_set(t, RUN_FAILED, err->msg);
         drive_task_ended(t);
     }
     job_unref(j);
 }
 
-static void start_component(struct job *j, size_t c)
+void drive_restart_task(struct job_task *t)
 {
-    struct site *s = j->site;
+    struct job *j = t->job;
+    struct starting *one = NEW(&j->cx, struct starting, 1);
     CLEANUP(json_decrefp)
-    json_t *body = json_pack("{s:s,s:s,s:I}", "job", j->row.job, "component", j->plan.dsl.components[c].name,
-                             "attempt", (json_int_t)j->row.attempt);
+    json_t *body = json_pack("{s:s,s:s,s:s,s:I}", "job", j->row.job, "component", t->row.component, "role",
+                             role_name(t->row.party.role), "attempt", (json_int_t)t->row.attempt);
+    if (!one || !body) {
+        log_error(&j->cx, "out of memory: a task is not started", KV("job", j->row.job));
+        return;
+    }
+    *one = (struct starting){t, t->row.attempt};
+    job_ref(j);
+    site_call(j->site, t->row.party.id, "task.start", body, j->site->set->task_deadline_ms, started, one);
+}
+
+void drive_start_component(struct job *j, size_t c)
+{
     /* Other sites first: their start overlaps with ours. */
     for (int local = 0; local < 2; local++)
         for (size_t i = 0; i < j->n_tasks; i++) {
             struct job_task *t = &j->tasks[i];
             if (t->component != c || t->row.local != (local == 1) || t->row.status != RUN_WAITING) continue;
-            CLEANUP(json_decrefp) json_t *one = json_copy(body);
-            json_object_set_new(one, "role", json_string(role_name(t->row.party.role)));
             task_set(t, RUN_RUNNING, "");
-            job_ref(j);
-            site_call(s, t->row.party.id, "task.start", one, s->set->task_deadline_ms, started, t);
+            drive_restart_task(t);
         }
 }
 
@@ -86,12 +102,12 @@ static void close_job(struct job *j)
     if (n == 0) drive_end(j, RUN_SUCCESS, "", NULL);
 }
 
-static void schedule(struct job *j)
+void drive_schedule(struct job *j)
 {
     size_t running = 0;
     bool all = true;
     for (size_t c = 0; c < j->plan.dsl.n; c++) {
-        running += component_is(j, c, RUN_RUNNING);
+        running += component_is(j, c, RUN_RUNNING) || retry_pending(j, c);
         all = all && component_good(j, c);
     }
     if (all) {
@@ -102,7 +118,7 @@ static void schedule(struct job *j)
         size_t c = j->plan.dsl.order[k];
         if (!component_ready(j, c)) continue;
         running++;
-        start_component(j, c);
+        drive_start_component(j, c);
     }
 }
 
@@ -127,6 +143,10 @@ void drive_timer(struct job *j)
     /* The initiator's clock decides; another party waits a minute more, in case the initiator is gone for
      * good. */
     if (!j->row.driving) ms += 60000;
+    if (j->row.started_ms) { /* after a restart of this site some of it is over */
+        int64_t over = wall_ms() - j->row.started_ms;
+        ms = over > 0 && (uint64_t)over < ms ? ms - (uint64_t)over : over > 0 ? 1 : ms;
+    }
     if (!j->timer) j->timer = loop_after(j->site->loop, ms, timed_out, j);
 }
 
@@ -150,7 +170,7 @@ void drive_admit(struct site *s)
         job_ref(j);
         job_set(j, RUN_RUNNING, NULL);
         drive_timer(j);
-        schedule(j);
+        drive_schedule(j);
         job_unref(j);
     }
 }
@@ -166,11 +186,15 @@ void drive_task_ended(struct job_task *t)
     struct job *j = t->job;
     if (j->ended || !j->row.driving) return;
     if (run_good(t->row.status)) {
-        if (j->row.status == RUN_RUNNING && component_good(j, t->component)) schedule(j);
+        if (j->row.status == RUN_RUNNING && component_good(j, t->component)) drive_schedule(j);
         return;
     }
     const char *why = arena_printf(j->mem, "%s at %s: %s", t->row.component, party_text(&j->cx, t->row.party),
                                    t->row.error);
+    if (retry_component(t, why ? why : "a task failed")) return;
+    int64_t tries = t->row.attempt - j->row.attempt + 1;
+    if (why && tries > 1)
+        why = arena_printf(j->mem, "%s (try %" PRId64 " of %" PRId64 ")", why, tries, tries);
     drive_end(j, RUN_FAILED, why ? why : "a task failed", t);
 }
 
@@ -211,6 +235,7 @@ void drive_link_down(struct site *s, uint32_t party)
         char why[400];
         snprintf(why, sizeof why, "no link to party %u for %" PRIu64 " s (task_deadline): %.240s", party,
                  s->set->task_deadline_ms / 1000, l.last_error[0] ? l.last_error : "it does not answer");
+        at->curable = true;
         task_set(at, RUN_FAILED, why);
         drive_task_ended(at);
         next = s->jobs; /* the list has changed */

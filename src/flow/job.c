@@ -4,7 +4,6 @@
 #include "flow/site_int.h"
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- building ---- */
 
@@ -253,6 +252,7 @@ static void tell_watchers(struct loop *l, void *arg)
 
 void job_changed(struct job *j)
 {
+    if (!j->site->control) return; /* at start: nobody watches yet */
     if (run_ended(j->row.status)) { /* the last word goes out at once */
         loop_cancel(j->site->loop, j->changed);
         j->changed = NULL;
@@ -263,55 +263,7 @@ void job_changed(struct job *j)
         j->changed = loop_after(j->site->loop, 50, tell_watchers, j);
 }
 
-/* ---- after a crash ---- */
-
-static status recover_tasks(struct ctx *cx, struct site *s, const struct job_row *j, const char *reason)
-{
-    struct task_row *tasks;
-    size_t n;
-    TRY(jobdb_tasks(cx, s->db, j->job, &tasks, &n));
-    for (size_t i = 0; i < n; i++) {
-        if (run_ended(tasks[i].status)) continue;
-        bool ran = tasks[i].status == RUN_RUNNING;
-        tasks[i].status = ran ? RUN_FAILED : RUN_CANCELED;
-        tasks[i].error = ran ? reason : "the job had ended";
-        tasks[i].ended_ms = wall_ms();
-        TRY(jobdb_put_task(cx, s->db, &tasks[i]));
-    }
-    return OK;
-}
-
-static status recover_job(struct ctx *cx, struct site *s, struct job_row *j)
-{
-    char when[40];
-    struct tm tm;
-    time_t now = time(NULL);
-    localtime_r(&now, &tm);
-    strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm);
-    j->reason = arena_printf(cx->mem, "site %u restarted at %s", s->set->party, when);
-    if (!j->reason) return FAIL(cx, NOMEM, "recovery");
-    TRY(recover_tasks(cx, s, j, j->reason));
-    j->status = RUN_FAILED, j->ended_ms = wall_ms();
-    log_warn(cx, "job ended", KV("job", j->job), KV("reason", j->reason));
-    return jobdb_set_job(cx, s->db, j);
-}
-
-status jobs_recover(struct site *s)
-{
-    struct arena *mem = arena_new(0);
-    struct ctx cx = {.mem = mem, .log = s->cx->log};
-    struct job_row *rows;
-    size_t n = 0;
-    if (!mem) return FAIL(s->cx, NOMEM, "recovery");
-    status st = jobdb_open_jobs(&cx, s->db, &rows, &n);
-    for (size_t i = 0; !st.code && i < n; i++) {
-        if (recover_job(&cx, s, &rows[i]).code)
-            log_error(&cx, "job not recovered", KV("job", rows[i].job), KV("error", cx.err.msg));
-    }
-    s->cx->err = cx.err;
-    arena_free(mem);
-    return st;
-}
+/* ---- left-over folders ---- */
 
 status jobs_sweep(struct site *s)
 {

@@ -313,6 +313,7 @@ const struct method peer_methods[] = {
     {"job.create", method_create},
     {"job.done", method_done_list},
     {"task.start", method_start},
+    {"task.again", method_again},
     {"task.status", method_task_status},
     {"job.end", method_end},
     {"job.stop", method_stop_asked},

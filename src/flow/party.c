@@ -234,7 +234,12 @@ static status start(struct request *rq, const json_t *body)
     if (j->row.initiator.id != rq->party)
         return FAIL(&rq->cx, AUTH, "job %s is not party %u's", j->row.job, rq->party);
     TRY(task_of(rq, body, j, rq->site->set->party, &t));
-    if (!t || t->run || run_ended(t->row.status)) return OK; /* told twice */
+    if (!t || (t->run && !run_is_old(t))) return OK; /* told twice */
+    if (run_ended(t->row.status)) {                  /* the initiator has restarted, and does not know */
+        run_push(t);
+        return OK;
+    }
+    if (rq->site->stopping) return FAIL(&rq->cx, PEER, "site %u is stopping", rq->site->set->party);
     if (j->row.status == RUN_WAITING) job_set(j, RUN_RUNNING, NULL);
     return run_start(&rq->cx, t);
 }
@@ -244,11 +249,59 @@ void method_start(struct request *rq, const json_t *body)
     request_end(rq, start(rq, body), NULL);
 }
 
+/* ---- start again ---- */
+
+static status again(struct request *rq, const json_t *body)
+{
+    struct ctx *cx = &rq->cx;
+    struct job *j = NULL;
+    const char *component, *reason;
+    int64_t attempt;
+    struct party who = {0};
+    TRY(job_of(rq, body, &j));
+    if (j->row.initiator.id != rq->party || j->row.driving)
+        return FAIL(cx, AUTH, "job %s is not party %u's", j->row.job, rq->party);
+    TRY(js_get_str(cx, body, "component", &component));
+    TRY(js_get_str(cx, body, "reason", &reason));
+    TRY(js_get_i64(cx, body, "attempt", &attempt));
+    const json_t *f = json_object_get(body, "failed");
+    const char *role = json_string_value(json_object_get(f, "role"));
+    size_t c = dsl_find(&j->plan.dsl, component);
+    if (c == SIZE_MAX || attempt < 1 || attempt > 1000000)
+        return FAIL(cx, PROTO, "attempt %lld of %.60s", (long long)attempt, component);
+    const struct job_task *failed = NULL;
+    if (role && role_parse(role, &who.role) && conf_party_id(json_object_get(f, "party"), &who.id))
+        failed = job_task_find(j, c, who);
+    for (size_t i = 0; i < j->n_tasks; i++) {
+        struct job_task *t = &j->tasks[i];
+        if (t->component == c && t->row.local && t->row.attempt < attempt)
+            task_again(t, attempt, failed, reason);
+    }
+    return OK;
+}
+
+void method_again(struct request *rq, const json_t *body)
+{
+    request_end(rq, again(rq, body), NULL);
+}
+
 /* ---- a task's state arrives at the initiator ---- */
 
 static int64_t number(const json_t *body, const char *key)
 {
     return json_integer_value(json_object_get(body, key));
+}
+
+/* Word of an attempt that the initiator has given up already. */
+static bool attempt_is_over(struct job *j, const json_t *body, uint32_t id)
+{
+    const char *component = json_string_value(json_object_get(body, "component"));
+    for (size_t i = 0; component && i < j->n_tasks; i++) {
+        const struct task_row *r = &j->tasks[i].row;
+        if (r->party.id == id && strcmp(r->component, component) == 0)
+            return number(body, "attempt") < r->attempt;
+    }
+    return false;
 }
 
 static status task_status(struct request *rq, const json_t *body)
@@ -258,6 +311,7 @@ static status task_status(struct request *rq, const json_t *body)
     const char *word;
     enum run_status st;
     if (job_of(rq, body, &j).code) return OK; /* it has ended: nobody cares any more */
+    if (attempt_is_over(j, body, rq->party)) return OK;
     TRY(task_of(rq, body, j, rq->party, &t));
     TRY(js_get_str(&rq->cx, body, "status", &word));
     if (!run_status_parse(word, &st)) return FAIL(&rq->cx, PROTO, "status \"%.40s\"", word);
@@ -270,6 +324,7 @@ static status task_status(struct request *rq, const json_t *body)
         t->row.done = number(body, "done"), t->row.all = number(body, "all");
         t->row.sent = number(body, "sent"), t->row.received = number(body, "received");
         t->row.pid = number(body, "pid");
+        t->curable = json_is_true(json_object_get(body, "curable"));
         if (run_ended(st))
             task_set(t, st, error ? error : "");
         else
@@ -310,6 +365,18 @@ static void save_models(struct job *j)
     arena_free(mem);
 }
 
+/* Of no use once the job has succeeded; of a failed job they are what a rerun goes on from. */
+static void drop_checkpoints(struct job *j)
+{
+    struct arena *mem = arena_new(1 << 20);
+    struct ctx cx = {.mem = mem, .log = j->site->cx->log};
+    for (size_t i = 0; mem && i < j->n_tasks; i++)
+        if (j->tasks[i].row.local && dir_remove(&cx, run_checkpoint_dir(&cx, &j->tasks[i])).code)
+            log_warn(&cx, "checkpoint not removed", KV("job", j->row.job),
+                     KV("error", (const char *)cx.err.msg));
+    arena_free(mem);
+}
+
 static void end_task(struct job_task *t, enum run_status st, const struct job_task *failed,
                      const char *reason)
 {
@@ -335,7 +402,9 @@ void party_end(struct job *j, enum run_status st, const char *reason, const stru
 {
     struct site *s = j->site;
     if (j->ended) return;
+    retry_drop_all(j);
     if (st == RUN_SUCCESS) save_models(j);
+    if (st == RUN_SUCCESS) drop_checkpoints(j);
     if (jobdb_begin(&j->cx, s->db).code) log_error(&j->cx, "job end", KV("error", j->cx.err.msg));
     for (size_t i = 0; i < j->n_tasks; i++)
         if (j->tasks[i].row.local || j->row.driving) end_task(&j->tasks[i], st, failed, reason);

@@ -23,16 +23,25 @@
 
 struct run {
     struct job_task *t;
+    int64_t attempt; /* the task's row may be at the next one */
+    char name[96];
     struct site_pipe *pipe;
     pid_t pid;
     int pidfd;
     bool exited, closed, done, failed;
     siginfo_t how;
-    const char *error;        /* the task's own word */
+    const char *error; /* the task's own word */
+    bool curable;
     struct loop_timer *timer; /* kill after the grace, or end of draining */
 };
 
 /* ---- the spec ---- */
+
+const char *run_checkpoint_dir(struct ctx *cx, const struct job_task *t)
+{
+    const char *dir = arena_printf(cx->mem, "%s/checkpoint", task_dir(cx, t));
+    return dir ? dir : "";
+}
 
 static json_t *parties_json(const struct plan *p)
 {
@@ -128,6 +137,7 @@ static status make_spec(struct ctx *cx, const struct job_task *t, const char *ou
         json_pack("{s:s,s:I}", "role", role_name(j->row.initiator.role), "party_id",
                   (json_int_t)j->row.initiator.id));
     if (!spec) return FAIL(cx, NOMEM, "a task's description");
+    json_object_set_new(spec, "checkpoint_dir", json_string(run_checkpoint_dir(cx, t)));
     if (job_parameters) json_object_set(spec, "job_parameters", (json_t *)job_parameters);
     *out = spec;
     return OK;
@@ -169,16 +179,31 @@ static const char *how_it_ended(struct ctx *cx, const struct run *r)
     return text ? text : "died";
 }
 
-static void push_status(struct job_task *t)
+/* What a task says it failed of: the same again in the same circumstances, or not. */
+bool run_curable(const char *code)
+{
+    static const enum err_code may_pass[] = {ERR_IO, ERR_NOMEM, ERR_CANCELLED, ERR_TIMEOUT, ERR_PEER};
+    for (size_t i = 0; i < LEN(may_pass); i++)
+        if (strcmp(code, err_name(may_pass[i])) == 0) return true;
+    return false;
+}
+
+bool run_is_old(const struct job_task *t)
+{
+    return t->run && t->run->attempt != t->row.attempt;
+}
+
+void run_push(struct job_task *t)
 {
     const struct task_row *r = &t->row;
     struct job *j = t->job;
     CLEANUP(json_decrefp)
-    json_t *body = json_pack(
-        "{s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I}", "job", r->job, "component", r->component, "role",
-        role_name(r->party.role), "attempt", (json_int_t)r->attempt, "status", run_status_name(r->status),
-        "error", r->error, "unit", r->unit, "done", (json_int_t)r->done, "all", (json_int_t)r->all, "sent",
-        (json_int_t)r->sent, "received", (json_int_t)r->received, "pid", (json_int_t)r->pid);
+    json_t *body =
+        json_pack("{s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:b}", "job", r->job, "component",
+                  r->component, "role", role_name(r->party.role), "attempt", (json_int_t)r->attempt, "status",
+                  run_status_name(r->status), "error", r->error, "unit", r->unit, "done", (json_int_t)r->done,
+                  "all", (json_int_t)r->all, "sent", (json_int_t)r->sent, "received", (json_int_t)r->received,
+                  "pid", (json_int_t)r->pid, "curable", (int)t->curable);
     if (!body)
         log_error(&j->cx, "out of memory: a state is not told", KV("job", r->job));
     else
@@ -195,9 +220,18 @@ static void run_free(struct run *r)
         loop_del(s->loop, r->pidfd);
         close(r->pidfd);
     }
+    bool old = run_is_old(t);
     t->run = NULL;
-    if (t->job->ended) node_reclaim(s->node, t->row.job, t->name);
+    if (t->job->ended || old) node_reclaim(s->node, t->row.job, r->name);
     job_unref(t->job);
+}
+
+static void fail_to_start(struct job_task *t)
+{
+    struct job *j = t->job;
+    t->curable = run_curable(err_name(j->cx.err.code));
+    task_set(t, RUN_FAILED, j->cx.err.msg);
+    run_push(t);
 }
 
 static void conclude(struct run *r)
@@ -205,8 +239,15 @@ static void conclude(struct run *r)
     struct job_task *t = r->t;
     struct job *j = t->job;
     job_ref(j);
+    if (run_is_old(t)) {
+        run_free(r);
+        if (t->start_when_gone && !j->ended && run_start(&j->cx, t).code) fail_to_start(t);
+        job_unref(j);
+        return;
+    }
     if (!run_ended(t->row.status)) {
         bool clean = r->how.si_code == CLD_EXITED && r->how.si_status == 0;
+        t->curable = r->failed ? r->curable : !(r->done && clean);
         if (r->failed)
             task_set(t, RUN_FAILED, r->error);
         else if (r->done && clean)
@@ -216,7 +257,7 @@ static void conclude(struct run *r)
         if (!run_good(t->row.status))
             log_error(j->site->cx, "task failed", KV("job", j->row.job), KV("task", t->name),
                       KV("error", t->row.error));
-        push_status(t);
+        run_push(t);
     } else {
         task_store(t);
     }
@@ -283,7 +324,7 @@ static void on_progress(struct job_task *t, const json_t *body)
     job_changed(t->job);
     if (t->job->row.driving || now - t->pushed_ms < PUSH_MS) return;
     t->pushed_ms = now;
-    push_status(t);
+    run_push(t);
 }
 
 static status keep_record(struct ctx *cx, struct job_task *t, const char *kind, const json_t *body)
@@ -315,6 +356,7 @@ static void on_event(void *arg, struct site_pipe *p, const char *kind, const jso
     (void)p;
     struct run *r = arg;
     struct job_task *t = r->t;
+    if (run_is_old(t)) return;
     if (strcmp(kind, "progress") == 0) {
         if (!run_ended(t->row.status)) on_progress(t, body);
     } else if (strcmp(kind, "done") == 0) {
@@ -323,6 +365,7 @@ static void on_event(void *arg, struct site_pipe *p, const char *kind, const jso
     } else if (strcmp(kind, "error") == 0) {
         r->failed = true;
         r->error = job_text(t->job, text(body, "message"));
+        r->curable = run_curable(text(body, "code"));
         t->row.sent = number(body, "sent"), t->row.received = number(body, "received");
     } else if (strcmp(kind, "metric") == 0 || strcmp(kind, "summary") == 0 || strcmp(kind, "output") == 0) {
         struct arena *mem = arena_new(REQUEST_MEM);
@@ -405,12 +448,16 @@ status run_start(struct ctx *cx, struct job_task *t)
     const char *out_dir = arena_printf(cx->mem, "%s/out.%" PRId64, task_dir(cx, t), t->row.attempt);
     struct run *r = NEW(&j->cx, struct run, 1);
     if (!out_dir || !r) return FAIL(cx, NOMEM, "a task");
+    t->start_when_gone = t->run != NULL;
+    if (t->run) return OK;
     TRY(open_log(cx, t, &log_fd));
     TRY(dir_remove(cx, out_dir));
     TRY(dir_make(cx, out_dir, 0700));
+    TRY(dir_make(cx, run_checkpoint_dir(cx, t), 0700));
     TRY(make_spec(cx, t, out_dir, &spec));
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv)) return FAIL(cx, IO, "socketpair: %m");
-    *r = (struct run){.t = t, .pidfd = -1};
+    *r = (struct run){.t = t, .attempt = t->row.attempt, .pidfd = -1};
+    snprintf(r->name, sizeof r->name, "%s", t->name);
     int rc = spawn(sv[1], log_fd, &r->pid);
     close(sv[1]);
     if (rc) {
@@ -464,6 +511,7 @@ void jobs_kill(struct site *s)
         job_ref(j);
         for (size_t i = 0; i < j->n_tasks; i++) {
             struct run *r = j->tasks[i].run;
+            j->tasks[i].start_when_gone = false;
             if (!r) continue;
             if (!r->exited) {
                 kill(-r->pid, SIGKILL);
@@ -498,7 +546,7 @@ bool run_deliver(struct site *s, const struct message *m)
 {
     bool open;
     struct job_task *t = task_of_stream(s, &m->stream, m->stream.to, &open);
-    if (t && t->run) return site_pipe_deliver(t->run->pipe, m);
+    if (t && t->run && !run_is_old(t)) return site_pipe_deliver(t->run->pipe, m);
     /* Kept for a task still to come; dropped when its job or the task is over. */
     return !(open && t && !run_ended(t->row.status));
 }
@@ -514,5 +562,5 @@ void run_room(struct site *s, const struct stream_key *k)
 {
     bool open;
     struct job_task *t = task_of_stream(s, k, k->from, &open);
-    if (t && t->run) site_pipe_room(t->run->pipe, k);
+    if (t && t->run && !run_is_old(t)) site_pipe_room(t->run->pipe, k);
 }

@@ -114,9 +114,17 @@ static void stop_now(struct loop *l, void *arg)
 static bool any_process(const struct site *s)
 {
     for (const struct job *j = s->jobs; j; j = j->next)
-        for (size_t i = 0; i < j->n_tasks; i++)
+        for (size_t i = 0; i < j->n_tasks && j->ended; i++)
             if (j->tasks[i].run) return true;
     return false;
+}
+
+/* A job that may be tried again stays open: its processes end with the site, and it goes on at the next start. */
+static bool outlives_stop(const struct job *j)
+{
+    for (size_t c = 0; c < j->plan.dsl.n && j->row.driving; c++)
+        if (!retry_allowed(j, c)) return false;
+    return j->row.driving || j->plan.conf.auto_retries > 0;
 }
 
 /* Soon, once processes have ended and notices were heard; at the latest after STOP_MS. */
@@ -140,7 +148,7 @@ void site_stop(struct site *s, const char *why)
     const char *reason = arena_printf(s->cx->mem, "site %u was stopped: %s", s->set->party, why);
     for (struct job *j = s->jobs, *next; j; j = next) {
         next = j->next;
-        if (j->ended) continue;
+        if (j->ended || outlives_stop(j)) continue;
         if (j->row.driving) {
             drive_end(j, RUN_FAILED, reason, NULL);
         } else {
@@ -150,7 +158,7 @@ void site_stop(struct site *s, const char *why)
             site_notify(s, initiator, "job.stop", tell);
         }
         next = s->jobs; /* the list may have changed: ended ones are skipped */
-        while (next && next->ended)
+        while (next && (next->ended || outlives_stop(next)))
             next = next->next;
     }
     s->stop_timer = loop_after(s->loop, 20, stop_when_quiet, s);
@@ -209,7 +217,11 @@ static status open_parts(struct ctx *cx, struct site *s)
     for (size_t i = 0; i < set->n_peers; i++)
         s->down[s->n_down++] = (struct down){s, set->peers[i].party, NULL};
     TRY(node_new(cx, s->loop, &nc, &ev, &s->node));
-    return control_open(cx, s, &s->control);
+    TRY(control_open(cx, s, &s->control));
+    for (size_t i = 0; i < s->n_down; i++) /* none is up yet, and a job may wait for one already */
+        s->down[i].timer = loop_after(s->loop, set->task_deadline_ms, down_too_long, &s->down[i]);
+    jobs_continue(s);
+    return OK;
 }
 
 static status watch_signals(struct ctx *cx, struct site *s, int *out)

@@ -4,6 +4,7 @@
  * arrive control.c  the CLI's socket                     job.c      jobs in memory and their records submit.c
  * a new job, checked at all parties    drive.c    the initiator's part: what starts next, how a job ends
  * party.c    what the initiator asks of a party   run.c      task processes
+ * retry.c    a component started again after an interruption      recover.c  open jobs after the site's own
  * view.c     jobs as JSON                         why.c      who waits for what */
 #pragma once
 #include "flow/api.h"
@@ -98,13 +99,17 @@ void notices_free(struct site *s);
 
 /* ---- job.c ---- */
 
+struct retry;
 struct job_task { /* one component at one party */
     struct job *job;
     size_t component;
     char name[96]; /* "hetero_lr_0.1": component and attempt, as streams call it */
     struct task_row row;
-    struct run *run;   /* its process, when local and running */
-    int64_t pushed_ms; /* progress last told to the initiator */
+    struct run
+        *run; /* its process, when local and running; of an attempt before this one: still being stopped */
+    int64_t pushed_ms;    /* progress last told to the initiator */
+    bool curable;         /* it failed for a reason that may be gone at the next try */
+    bool start_when_gone; /* asked to start while the process of the attempt before is there */
 };
 struct job {
     struct job *next;
@@ -121,6 +126,7 @@ struct job {
     bool created;         /* all parties have it */
     bool closing, untold; /* all tasks are good: the parties settle; one of them did not answer */
     bool ended;
+    struct retry *retries; /* components that wait for their next attempt */
     struct loop_timer *timer;
     struct loop_timer *changed; /* watchers are told when it fires */
 };
@@ -145,8 +151,6 @@ const char *job_text(struct job *j, const char *s); /* a copy that lives with th
 void job_changed(struct job *j);                    /* watchers hear of it soon */
 const char *job_dir(struct ctx *cx, const struct site *s, const char *job, struct party who);
 const char *task_dir(struct ctx *cx, const struct job_task *t);
-/* At start: what a crash left open is ended, and the other parties told. */
-status jobs_recover(struct site *s);
 /* Folders of jobs that the database does not know. */
 status jobs_sweep(struct site *s);
 void jobs_free(struct site *s);
@@ -158,6 +162,33 @@ void drive_task_ended(struct job_task *t);
 void drive_end(struct job *j, enum run_status st, const char *reason, const struct job_task *failed);
 void drive_timer(struct job *j);
 void drive_link_down(struct site *s, uint32_t party);
+void drive_schedule(struct job *j);                  /* starts what can start, or ends the job */
+void drive_start_component(struct job *j, size_t c); /* its waiting tasks, at all parties */
+void drive_restart_task(struct job_task *t); /* a task of another site that may not have heard of it */
+void job_create_at_parties(struct job *j);   /* submit.c: (again) after a restart */
+
+/* ---- retry.c ----
+ * A component whose task failed for a reason that another try can cure is started again at all its parties, at most
+ * auto_retries times after auto_retry_delay. Two steps, so that no message of the new attempt meets a party that does not
+ * expect it: task.again tells every party (the old attempt is stopped, its streams are forgotten), and when all have
+ * answered and the delay is over, task.start. */
+/* false: it may not be tried again. why: as the job's reason would be. */
+bool retry_component(struct job_task *failed, const char *why);
+bool retry_pending(const struct job *j, size_t component);
+/* After the initiator's restart between the two steps. */
+void retry_go_on(struct job *j, size_t component);
+void retry_drop_all(struct job *j); /* the job ends */
+bool retry_allowed(const struct job *j, size_t component);
+/* The task's next attempt: the old one is stopped (failed: whose task ended it; NULL: nobody's), the row waits. */
+void task_again(struct job_task *t, int64_t attempt, const struct job_task *failed, const char *why);
+/* "ping_1 waits 1.0 s before try 2 of 3, since ...", NULL: no component of the job does. */
+const char *retry_text(struct ctx *cx, const struct job *j, size_t component);
+
+/* ---- recover.c ----
+ * At start, in two steps: before the node, what a crash left open is read into memory, tasks that ran have failed; once
+ * the node listens, each goes on or ends (initiator), or the initiator is told (other parties). */
+status jobs_recover(struct site *s);
+void jobs_continue(struct site *s);
 
 /* ---- party.c: at every party ---- */
 /* Ends the job here: stops its processes, settles states, stores, reclaims. failed: whose task brought it
@@ -170,7 +201,11 @@ status party_check(struct ctx *cx, struct site *s, const struct plan *p, bool ow
 const char *party_of(struct ctx *cx, const struct plan *p, uint32_t site); /* "host 10000" */
 
 /* ---- run.c ---- */
-status run_start(struct ctx *cx, struct job_task *t);
+status run_start(struct ctx *cx, struct job_task *t); /* or as soon as the attempt before is gone */
+const char *run_checkpoint_dir(struct ctx *cx, const struct job_task *t);
+bool run_is_old(const struct job_task *t);            /* its process is of an attempt before this one */
+void run_push(struct job_task *t);                    /* tells the initiator the task's state */
+bool run_curable(const char *code);                   /* an error of that name may be gone at the next try */
 void run_stop(struct job_task *t, const struct job_task *failed,
               const char *why); /* failed NULL: cancelled */
 bool run_deliver(struct site *s, const struct message *m);
@@ -214,6 +249,7 @@ void method_check(struct request *rq, const json_t *body);
 void method_create(struct request *rq, const json_t *body);
 void method_done_list(struct request *rq, const json_t *body);
 void method_start(struct request *rq, const json_t *body);
+void method_again(struct request *rq, const json_t *body);
 void method_end(struct request *rq, const json_t *body);
 void method_task_status(struct request *rq, const json_t *body);
 void method_stop_asked(struct request *rq, const json_t *body);

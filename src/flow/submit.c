@@ -37,6 +37,36 @@ static void create_at_parties(struct job *j, const json_t *body)
     job_unref(j);
 }
 
+static bool kept(const struct job *j, size_t c)
+{
+    bool any = false;
+    for (size_t i = 0; i < j->n_tasks; i++) {
+        if (j->tasks[i].component != c) continue;
+        if (!run_good(j->tasks[i].row.status)) return false;
+        any = true;
+    }
+    return any;
+}
+
+static json_t *create_body(const struct job *j)
+{
+    json_t *keep = json_array();
+    for (size_t c = 0; c < j->plan.dsl.n && j->row.attempt > 0; c++)
+        if (kept(j, c)) json_array_append_new(keep, json_string(j->plan.dsl.components[c].name));
+    return json_pack("{s:s,s:O,s:O,s:I,s:I,s:o}", "job", j->row.job, "dsl", j->plan.dsl_json, "conf",
+                     j->plan.conf_json, "seed", (json_int_t)j->row.seed, "attempt",
+                     (json_int_t)j->row.attempt, "keep", keep);
+}
+
+void job_create_at_parties(struct job *j)
+{
+    CLEANUP(json_decrefp) json_t *body = create_body(j);
+    if (body)
+        create_at_parties(j, body);
+    else
+        drive_end(j, RUN_FAILED, "out of memory", NULL);
+}
+
 static status store_rows(struct job *j)
 {
     TRY(jobdb_add_job(&j->cx, j->site->db, &j->row));
@@ -107,13 +137,10 @@ static void new_job(struct ask *a)
         return;
     }
     log_info(rq->site->cx, "job submitted", KV("job", j->row.job));
-    CLEANUP(json_decrefp)
-    json_t *body = json_pack("{s:s,s:O,s:O,s:I,s:I}", "job", j->row.job, "dsl", j->plan.dsl_json, "conf",
-                             j->plan.conf_json, "seed", (json_int_t)j->row.seed, "attempt", (json_int_t)0);
     request_end(rq, OK,
                 json_pack("{s:s,s:s,s:s,s:O}", "job", j->row.job, "model_id", j->row.model_id,
                           "model_version", j->row.job, "warnings", j->plan.warnings));
-    create_at_parties(j, body);
+    job_create_at_parties(j);
 }
 
 static void run_again(struct ask *a);
@@ -290,12 +317,25 @@ static json_t *kept_components(const struct ask *a)
     return list;
 }
 
+/* Above those of all tasks, which may have been tried more often than the job. */
+static status next_attempt(struct ctx *cx, struct site *s, struct job_row *row)
+{
+    struct task_row *tasks;
+    size_t n;
+    TRY(jobdb_tasks(cx, s->db, row->job, &tasks, &n));
+    for (size_t i = 0; i < n; i++)
+        if (tasks[i].attempt > row->attempt) row->attempt = tasks[i].attempt;
+    row->attempt++;
+    return OK;
+}
+
 static status reopen_job(struct ask *a, const json_t *keep, struct job **out)
 {
     struct ctx *cx = &a->rq->cx;
     struct job_row row = a->old;
     if (job_find(a->rq->site, row.job)) return FAIL(cx, STATE, "job %s runs", row.job);
-    row.attempt++, row.status = RUN_WAITING, row.reason = "", row.started_ms = row.ended_ms = 0;
+    TRY(next_attempt(cx, a->rq->site, &row));
+    row.status = RUN_WAITING, row.reason = "", row.started_ms = row.ended_ms = 0;
     TRY(job_new(cx, a->rq->site, &row, a->plan.dsl_json, a->plan.conf_json, out));
     job_open(*out);
     if (job_keep(*out, keep).code) {
@@ -316,14 +356,10 @@ static void run_again(struct ask *a)
         return;
     }
     job_set(j, RUN_WAITING, "");
-    CLEANUP(json_decrefp)
-    json_t *body = json_pack("{s:s,s:O,s:O,s:I,s:I,s:O}", "job", j->row.job, "dsl", j->plan.dsl_json, "conf",
-                             j->plan.conf_json, "seed", (json_int_t)j->row.seed, "attempt",
-                             (json_int_t)j->row.attempt, "keep", keep);
     request_end(
         rq, OK,
         json_pack("{s:s,s:O,s:I}", "job", j->row.job, "kept", keep, "attempt", (json_int_t)j->row.attempt));
-    create_at_parties(j, body);
+    job_create_at_parties(j);
 }
 
 static void forwarded(void *arg, const struct err *err, const json_t *answer)

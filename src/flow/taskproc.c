@@ -125,6 +125,7 @@ static status parse_spec(struct ctx *cx, struct proc *p)
     TRY(js_get_str(cx, p->spec, "module", &module));
     TRY(js_get_str(cx, p->spec, "role", &role));
     TRY(js_get_str(cx, p->spec, "out_dir", &t->out_dir));
+    TRY(js_get_str(cx, p->spec, "checkpoint_dir", &t->checkpoint_dir));
     TRY(js_get_i64(cx, p->spec, "party", &id));
     TRY(js_get_i64(cx, p->spec, "seed", &seed));
     TRY(js_get_i64(cx, p->spec, "deadline_ms", &p->deadline_ms));

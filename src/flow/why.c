@@ -64,7 +64,7 @@ static json_t *task_here(struct ctx *cx, const struct job_task *t)
     json_object_set_new(j, "log", json_string(last_line(cx, run_log_tail(cx, t, 2000))));
     if (!t->run) return j;
     json_object_set_new(j, "cpu_s", json_real(cpu_seconds(t->row.pid)));
-    run_wait(t, &w);
+    if (!run_is_old(t)) run_wait(t, &w);
     if (w.waiting)
         json_object_set_new(j, "wait",
                             json_pack("{s:b,s:s,s:I,s:s,s:I,s:I}", "sending", (int)w.sending, "role",
@@ -256,6 +256,10 @@ static status say_all(struct ask *a, json_t *lines)
         const char *text = j->created ? "the job waits for room: this site runs as many jobs as max_jobs says"
                                       : "the job is being made at the other parties";
         if (json_array_append_new(lines, json_string(text))) return FAIL(cx, NOMEM, "an answer");
+    }
+    for (size_t c = 0; c < j->plan.dsl.n; c++) {
+        const char *text = retry_text(cx, j, c);
+        if (text && json_array_append_new(lines, json_string(text))) return FAIL(cx, NOMEM, "an answer");
     }
     json_object_foreach(a->sites, party, site)
     {

@@ -215,7 +215,7 @@ check "the host's site starts again" start host --set task_deadline=3s
 wait_end guest >/dev/null
 for s in guest host; do
     "$bin" job show --site "$dir/$s" "$job" >"$dir/out" 2>&1
-    grep -q 'reason: site 10000 restarted at' "$dir/out"; say $? "the $s says why the job ended"
+    grep -q 'reason: ping_1 at host 10000: site 10000 restarted at' "$dir/out"; say $? "the $s says why the job ended"
 done
 check "the link is up again" wait_link
 check "and a job runs" submit ping_dsl.json ping_conf.json --wait
@@ -228,7 +228,7 @@ check "its link is up" wait_link
 wait_end host >/dev/null
 for s in guest host; do
     "$bin" job show --site "$dir/$s" "$job" >"$dir/out" 2>&1
-    grep -q 'reason: site 9999 restarted at' "$dir/out"; say $? "the $s says why that job ended"
+    grep -q 'reason: ping_1 at guest 9999: site 9999 restarted at' "$dir/out"; say $? "the $s says why that job ended"
 done
 check "rerun after a restart" "$bin" job rerun --site "$dir/guest" "$job"
 check "which runs" wait_task "$job"

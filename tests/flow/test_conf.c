@@ -113,7 +113,8 @@ static void warns(struct ctx *cx)
     json_t *j = read_json(
         cx, "{" HEAD
             ",\"colour\":1,\"job_parameters\":{\"common\":{\"eggroll_run\":{},\"computing_partitions\":8,"
-            "\"auto_retries\":2,\"spark_run\":{\"x\":1}}},\"component_parameters\":{\"common\":{\"hetero_lr_"
+            "\"inheritance_info\":{\"x\":2},\"auto_retries\":2,\"spark_run\":{\"x\":1}}},\"component_"
+            "parameters\":{\"common\":{\"hetero_lr_"
             "0\":{}}}}");
     struct conf c;
     const char *const components[] = {"hetero_lr_1"};
@@ -123,8 +124,9 @@ static void warns(struct ctx *cx)
     CHECK_OK(cx, js_text(cx, w, &text));
     CHECK(json_array_size(w) == 5);
     CHECK(strstr(text, "colour") && strstr(text, "computing_partitions") &&
-          strstr(text, "auto_retries is not built yet") && strstr(text, "spark_run") &&
+          strstr(text, "inheritance_info is not built yet") && strstr(text, "spark_run") &&
           strstr(text, "did you mean hetero_lr_1?"));
+    CHECK(c.auto_retries == 2 && c.auto_retry_delay_ms == -1);
 }
 
 /* A predict conf over the training's: fewer hosts, so what was of index 2 is now of index 1. */

@@ -35,7 +35,7 @@ struct relay {
     struct hop *hops, *dead;
     struct loop_timer *bury;
     uint64_t cut_after, corrupt_after, delay_ms, rate;
-    bool stall, refuse;
+    bool stall, refuse, duplicate;
     size_t connections;
 };
 
@@ -92,7 +92,7 @@ static void hop_watch(struct hop *h)
         bool due = h->head[e] && h->head[e]->due_ms <= now;
         uint32_t want = 0;
         if (!h->r->stall && !h->eof[e] && h->connected &&
-            h->queued[1 - e] < (h->rate ? SLOW_QUEUE : QUEUE_MAX))
+            h->queued[1 - e] < (h->rate ? SLOW_QUEUE + h->rate * h->r->delay_ms / 1000 : QUEUE_MAX))
             want |= EPOLLIN;
         if ((due && !h->r->stall) || (e == 1 && !h->connected)) want |= EPOLLOUT;
         if (want == h->events[e]) continue;
@@ -136,6 +136,14 @@ static void hop_write(struct hop *h, int e)
     if (!h->head[e] && h->eof[1 - e]) hop_close(h);
 }
 
+static void queue(struct hop *h, int e, struct chunk *c)
+{
+    c->next = NULL;
+    *h->tail[e] = c;
+    h->tail[e] = &c->next;
+    h->queued[e] += c->n;
+}
+
 static void hop_read(struct hop *h, int e)
 {
     struct relay *r = h->r;
@@ -155,7 +163,6 @@ static void hop_read(struct hop *h, int e)
             hop_write(h, 1 - e);
         return;
     }
-    c->next = NULL;
     c->due_ms = clock_ms() + r->delay_ms;
     c->n = (size_t)k;
     c->sent = 0;
@@ -174,9 +181,14 @@ static void hop_read(struct hop *h, int e)
         hop_close(h);
         return;
     }
-    *h->tail[1 - e] = c;
-    h->tail[1 - e] = &c->next;
-    h->queued[1 - e] += c->n;
+    queue(h, 1 - e, c);
+    if (r->duplicate && c->n > 0) {
+        struct chunk *twice = malloc(sizeof *twice);
+        must(twice);
+        *twice = *c;
+        queue(h, 1 - e, twice);
+        r->duplicate = false;
+    }
     hop_write(h, 1 - e);
 }
 
@@ -284,6 +296,11 @@ void relay_cut_after(struct relay *r, uint64_t bytes)
 void relay_corrupt_after(struct relay *r, uint64_t bytes)
 {
     r->corrupt_after = bytes;
+}
+
+void relay_duplicate(struct relay *r)
+{
+    r->duplicate = true;
 }
 
 void relay_stall(struct relay *r, bool on)

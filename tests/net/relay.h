@@ -11,6 +11,7 @@ void relay_cut(struct relay *r); /* all connections, now, by reset */
 void relay_cut_after(struct relay *r,
                      uint64_t bytes); /* the next connections, each after so many bytes; 0: never */
 void relay_corrupt_after(struct relay *r, uint64_t bytes); /* one bit of one byte, once; 0: never */
+void relay_duplicate(struct relay *r);                     /* the next bytes come twice, once */
 void relay_stall(struct relay *r, bool on);                /* swallow nothing, forward nothing */
 void relay_delay(struct relay *r, uint64_t ms);            /* each way */
 void relay_refuse(struct relay *r, bool on);               /* accept and close at once */

@@ -4,6 +4,7 @@
 #include "raw.h"
 #include "base/secret.h"
 #include "net/frame.h"
+#include "net/node_int.h"
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ static void start_world(struct world *w, struct ctx *cx)
     site_peer(a, 9999, 0);
     site_peer(a, 20000, 0);
     a->config.window_bytes = 1 << 20;
+    a->config.forward_bytes = 2 << 20;
     site_start(a);
     site_peer(b, 10000, node_port(a->node));
     site_start(b);
@@ -46,6 +48,7 @@ static void put_hello(struct buf *b, struct shuffle *dice)
                       .to = 10000,
                       .window = 1 << 20,
                       .heartbeat_ms = 1000,
+                      .features = shuffle_below(dice, 4) ? FEATURE_TUNNEL : 0,
                       .software = "hostile"};
     for (size_t i = 0; i < sizeof h.instance; i++)
         h.instance[i] = (uint8_t)shuffle_below(dice, 2);
@@ -68,6 +71,29 @@ static void put_data(struct buf *b, struct shuffle *dice)
     put(b, body, d.bytes);
 }
 
+/* Tunnels to the site itself, to its honest peer, to nobody; and what they carry. */
+static void put_tunnel(struct buf *b, struct shuffle *dice)
+{
+    static const uint32_t ends[] = {20000, 10000, 9999, 5};
+    uint32_t number = 2 * (uint32_t)(1 + shuffle_below(dice, 4));
+    struct tunnel_head t = {.from = shuffle_below(dice, 8) ? 20000 : ends[shuffle_below(dice, 4)],
+                            .to = ends[1 + shuffle_below(dice, 3)]};
+    struct err e = {.code = ERR_PEER, .msg = "hostile"};
+    uint8_t head[FRAME_HEAD], body[4096];
+    for (uint64_t i = 0, n = shuffle_below(dice, 20); n > 16 && i < n - 16; i++)
+        t.path[t.n_path++] = ends[shuffle_below(dice, 4)];
+    uint64_t kind = shuffle_below(dice, 8);
+    if (kind < 3) frame_put_tunnel(b, number, &t);
+    if (kind == 3) frame_put_u64(b, FRAME_CARRY_CREDIT, number, shuffle_u64(dice) >> shuffle_below(dice, 64));
+    if (kind == 4) frame_put_fail(b, FRAME_TUNNEL_END, number, &e);
+    if (kind < 5) return;
+    size_t n = 1 + (size_t)shuffle_below(dice, sizeof body);
+    memset(body, 0x16, n);
+    frame_put_carry(head, number, (uint32_t)n);
+    put(b, head, sizeof head);
+    put(b, body, n);
+}
+
 static void put_one(struct buf *b, struct shuffle *dice)
 {
     uint32_t stream = (uint32_t)shuffle_below(dice, 4);
@@ -83,7 +109,7 @@ static void put_one(struct buf *b, struct shuffle *dice)
                              .first = shuffle_below(dice, 3),
                              .method = "x",
                              .body = {(const uint8_t *)"{\"a\":[1,2", 9 - shuffle_below(dice, 2)}};
-    switch (shuffle_below(dice, 14)) {
+    switch (shuffle_below(dice, 18)) {
     case 0:
         frame_put_ping(b, &ping);
         break;
@@ -117,6 +143,12 @@ static void put_one(struct buf *b, struct shuffle *dice)
         break;
     case 10:
         frame_put_close(b, stream);
+        break;
+    case 11:
+    case 12:
+    case 13:
+    case 14:
+        put_tunnel(b, dice);
         break;
     default:
         put_data(b, dice);
@@ -197,6 +229,8 @@ static void any_frames(struct ctx *cx)
     }
     size_t after = heap_bytes();
     CHECK(after < before + (2 << 20));
+    world_run(&w, 50, NULL, NULL);
+    CHECK(a->node->forward_used == 0 && a->node->half_open <= 1);
     struct link_state l;
     CHECK(node_link(a->node, 9999, &l) && l.up);
     world_free(&w);

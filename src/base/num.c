@@ -354,6 +354,7 @@ bool num_parse_bytes(const char *s, uint64_t *out)
 
 bool num_parse_ms(const char *s, uint64_t *out)
 {
-    static const struct unit units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+    static const struct unit units[] = {
+        {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
     return parse_amount(s, units, LEN(units), out);
 }

@@ -19,6 +19,7 @@ bool num_parse_u64(const char *s, size_t n, uint64_t *out);
 /* Shortest text that parses back to the same double ("0.1", "3.0", "1e-07"), as Python's repr prints it.
  * buf holds 32 bytes or more; returns the length. */
 size_t num_format_f64(double x, char *buf);
-/* "64 MiB", "1.5GiB", "4096", "10k" (powers of 1024); "250ms", "3 s", "2m", "1h" to milliseconds. */
+/* "64 MiB", "1.5GiB", "4096", "10k" (powers of 1024); "250ms", "3 s", "2m", "1h", "90d" to
+ * milliseconds. */
 bool num_parse_bytes(const char *s, uint64_t *out);
 bool num_parse_ms(const char *s, uint64_t *out);

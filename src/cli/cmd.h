@@ -15,6 +15,7 @@ int cmd_model(struct ctx *cx, int argc, char **argv);
 int cmd_key(struct ctx *cx, int argc, char **argv);
 int cmd_predict(struct ctx *cx, int argc, char **argv);
 int cmd_generate(struct ctx *cx, int argc, char **argv);
+int cmd_status(struct ctx *cx, int argc, char **argv);
 int cmd_doctor(struct ctx *cx, int argc, char **argv);
 int cmd_completion(struct ctx *cx, int argc, char **argv);
 int cmd_task(struct ctx *cx, int argc, char **argv); /* hidden: a task's own process */

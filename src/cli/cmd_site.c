@@ -6,7 +6,9 @@
 #include "cli/args.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
+#include "cli/site_cmds.h"
 #include "cli/sub.h"
+#include "flow/privilege.h"
 #include "flow/settings.h"
 #include "flow/site.h"
 #include "http/http.h"
@@ -16,11 +18,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 #define CERT_DAYS 825
@@ -154,10 +154,21 @@ static status run_here(struct ctx *cx, const char *dir, const struct settings *s
     snprintf(party, sizeof party, "%u", set->party);
     if (!log || !log_bind(log, "site", party)) return FAIL(cx, NOMEM, "a log");
     cx->log = log;
+    TRY(privilege_drop(cx, set->user, dir));
     status st = site_run(cx, dir, set, &http_part, on_ready, r);
     if (st.code) log_error(cx, "site ends", KV("error", cx->err.msg));
     cx->log = NULL;
     return st;
+}
+
+/* Root has made the file: the site, as its user, will open it again. */
+static status own_log(struct ctx *cx, const struct settings *set, const char *file)
+{
+    struct passwd entry, *who = NULL;
+    char text[8192];
+    if (!*set->user || geteuid() != 0 || getpwnam_r(set->user, &entry, text, sizeof text, &who) || !who)
+        return OK;
+    return fchown(2, who->pw_uid, who->pw_gid) == 0 ? OK : FAIL(cx, IO, "%s: %m", file);
 }
 
 /* The daemon: a session of its own, its log in DIR/logs/site.log, its verdict through the pipe. Does not
@@ -177,11 +188,15 @@ static _Noreturn void daemon_process(struct ctx *cx, const char *dir, const stru
         dup2(null, 0);
         dup2(log_fd, 1);
         dup2(log_fd, 2);
-        st = run_here(cx, dir, set, log_fd, &r);
+        fd_closep(&log_fd); /* by 2 it is written: that can be put on a new file, see log_file_reopen */
+        st = own_log(cx, set, file);
     }
+    if (!st.code) st = run_here(cx, dir, set, 2, &r);
     if (st.code)
         dprintf(pipe_fd, "%d %s\n", (int)st.code, cx->err.msg); /* closed already once it was ready */
-    _exit(err_exit(st.code));
+    int code = err_exit(st.code);
+    arena_free(cx->mem); /* databases are closed: nothing is left in their journals */
+    _exit(code);
 }
 
 /* What the daemon said: its port, or why not. */
@@ -223,7 +238,7 @@ static status run_behind(struct ctx *cx, const char *dir, const struct settings 
     return st;
 }
 
-static int site_run_cmd(struct ctx *cx, int argc, char **argv)
+int site_run_cmd(struct ctx *cx, int argc, char **argv)
 {
     const char **rest;
     struct arg_list sets = {0};
@@ -266,7 +281,7 @@ static int site_run_cmd(struct ctx *cx, int argc, char **argv)
     return 0;
 }
 
-/* ---- status, stop ---- */
+/* ---- status ---- */
 
 static void print_links(const json_t *links)
 {
@@ -309,44 +324,6 @@ static int site_status(struct ctx *cx, int argc, char **argv)
     printf("jobs: %" PRId64 " running, %" PRId64 " waiting; %" PRId64 " task processes\nlinks:\n",
            sub_int(j, "jobs_running"), sub_int(j, "jobs_waiting"), sub_int(j, "tasks"));
     print_links(json_object_get(j, "links"));
-    return 0;
-}
-
-/* Waits for a process that is not ours to end. */
-static status wait_gone(struct ctx *cx, int64_t pid, int timeout_ms)
-{
-    CLEANUP(fd_closep) int fd = pidfd_open((pid_t)pid, 0);
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    if (fd < 0) return errno == ESRCH ? OK : FAIL(cx, IO, "process %" PRId64 ": %m", pid);
-    return poll(&p, 1, timeout_ms) == 1
-               ? OK
-               : FAIL(cx, TIMEOUT, "process %" PRId64 " did not end within %d s", pid, timeout_ms / 1000);
-}
-
-static int site_stop_cmd(struct ctx *cx, int argc, char **argv)
-{
-    const char **rest;
-    size_t n;
-    bool json = false, help;
-    const struct arg args[] = {{"--json", ARG_FLAG, &json, NULL, "answer as JSON", false}};
-    const struct arg_spec spec = {
-        "site stop DIR",
-        "Ends the site's jobs, tells the other parties, and waits until the process is gone.",
-        "norn site stop bank",
-        args,
-        LEN(args),
-        1,
-        1};
-    CLEANUP(json_decrefp) json_t *j = NULL;
-    if (args_parse(cx, &spec, argc, argv, &rest, &n, &help).code) return cmd_fail(cx, json);
-    if (help) return 0;
-    int64_t pid = site_pid(cx, rest[0]);
-    status st = client_call(cx, rest[0], "site.stop", NULL, &j);
-    if (st.code && pid && kill((pid_t)pid, SIGTERM) == 0) st = OK; /* it does not answer: the signal does */
-    if (!st.code && pid) st = wait_gone(cx, pid, 10000);
-    if (st.code) return cmd_fail(cx, json);
-    if (json) return cmd_print_json(cx, j);
-    printf("site stopped\n");
     return 0;
 }
 
@@ -418,6 +395,8 @@ int cmd_site(struct ctx *cx, int argc, char **argv)
         {"run", site_run_cmd, "start it"},
         {"status", site_status, "is it running, are its links up"},
         {"stop", site_stop_cmd, "end it"},
+        {"restart", site_restart_cmd, "end it and start it again"},
+        {"metrics", site_metrics_cmd, "what Prometheus reads"},
         {"add-peer", site_add_peer, "write another site into its settings"},
     };
     return sub_run(cx, "site", subs, LEN(subs), argc, argv);

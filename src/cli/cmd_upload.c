@@ -5,6 +5,7 @@
 #include "cli/args.h"
 #include "cli/data.h"
 #include "cli/sub.h"
+#include "flow/disk.h"
 #include "table/csv.h"
 #include <string.h>
 
@@ -107,9 +108,12 @@ static status record(struct ctx *cx, struct store *s, const struct upload *u, st
 static status run(struct ctx *cx, struct upload *u)
 {
     struct store *s;
+    struct settings set;
     unsigned threads;
     TRY(set_options(cx, u));
     TRY(data_store(cx, u->site, &s, &threads));
+    TRY(settings_load(cx, u->site, NULL, 0, &set));
+    TRY(disk_room_now(cx, u->site, &set));
     TRY(check_free(cx, s, u));
     uint64_t t0 = clock_us();
     status st = import(cx, s, threads, u);

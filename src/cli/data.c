@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/loop.h"
+#include "flow/privilege.h"
 #include "flow/settings.h"
 #include <inttypes.h>
 #include <signal.h>
@@ -15,6 +16,7 @@ status data_store(struct ctx *cx, const char *dir, struct store **out, unsigned 
     struct settings set;
     TRY(settings_load(cx, dir, NULL, 0, &set));
     if (threads) *threads = (unsigned)set.threads;
+    TRY(privilege_drop(cx, set.user, dir)); /* so that root leaves no files that the site cannot touch */
     return store_open(cx, dir, out);
 }
 

@@ -10,7 +10,7 @@ static const struct command {
     int (*run)(struct ctx *cx, int argc, char **argv);
     const char *text; /* NULL: hidden */
 } commands[] = {
-    {"site", cmd_site, "a site: init, run, status, stop, add-peer"},
+    {"site", cmd_site, "a site: init, run, status, stop, restart, metrics, add-peer"},
     {"ca", cmd_ca, "a federation's small certificate authority"},
     {"upload", cmd_upload, "a CSV file into the site's store"},
     {"table", cmd_table, "stored tables: list, show, preview, export, delete"},
@@ -20,6 +20,7 @@ static const struct command {
     {"key", cmd_key, "who may use the site's API: add, list, revoke"},
     {"predict", cmd_predict, "new rows through a trained model"},
     {"generate", cmd_generate, "data of any size with a known structure"},
+    {"status", cmd_status, "all that a site has now: jobs, processes, streams, tables, disk"},
     {"doctor", cmd_doctor, "what is wrong with this site, and what helps"},
     {"completion", cmd_completion, "shell completion: bash, zsh, fish"},
     {"task", cmd_task, NULL},

@@ -2,8 +2,12 @@
 #include "base/log.h"
 #include "base/file.h"
 #include "flow/site_int.h"
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 /* ---- building ---- */
 
@@ -130,6 +134,13 @@ struct job *job_find(struct site *s, const char *id)
     return NULL;
 }
 
+struct job *job_find_unsaved(struct site *s, const char *id)
+{
+    for (struct job *j = s->jobs; j; j = j->next)
+        if (j->ended && j->unsaved && strcmp(j->row.job, id) == 0) return j;
+    return NULL;
+}
+
 struct job_task *job_task_find(struct job *j, size_t component, struct party who)
 {
     for (size_t i = 0; i < j->n_tasks; i++)
@@ -208,6 +219,12 @@ static int64_t percent(const struct job *j)
     return n ? (int64_t)(100 * good / n) : 100;
 }
 
+static void not_stored(struct job *j, const char *what)
+{
+    if (!j->unsaved) log_error(&j->cx, what, KV("job", j->row.job), KV("error", (const char *)j->cx.err.msg));
+    keep_save(j);
+}
+
 void job_set(struct job *j, enum run_status st, const char *reason)
 {
     int64_t now = wall_ms();
@@ -216,16 +233,32 @@ void job_set(struct job *j, enum run_status st, const char *reason)
     if (st == RUN_RUNNING && !j->row.started_ms) j->row.started_ms = now;
     if (run_ended(st)) j->row.ended_ms = now;
     j->row.progress = st == RUN_SUCCESS ? 100 : percent(j);
-    if (jobdb_set_job(&j->cx, j->site->db, &j->row).code)
-        log_error(&j->cx, "job state not stored", KV("job", j->row.job), KV("error", j->cx.err.msg));
+    if (jobdb_set_job(&j->cx, j->site->db, &j->row).code) not_stored(j, "job state not stored");
     job_changed(j);
 }
 
 void task_store(struct job_task *t)
 {
     struct job *j = t->job;
-    if (jobdb_put_task(&j->cx, j->site->db, &t->row).code)
-        log_error(&j->cx, "task state not stored", KV("job", j->row.job), KV("error", j->cx.err.msg));
+    if (jobdb_put_task(&j->cx, j->site->db, &t->row).code) not_stored(j, "task state not stored");
+}
+
+static status save_rows(struct job *j)
+{
+    TRY(jobdb_set_job(&j->cx, j->site->db, &j->row));
+    for (size_t i = 0; i < j->n_tasks; i++)
+        if (j->tasks[i].row.local || j->row.driving)
+            TRY(jobdb_put_task(&j->cx, j->site->db, &j->tasks[i].row));
+    return OK;
+}
+
+status job_save(struct job *j)
+{
+    TRY(jobdb_begin(&j->cx, j->site->db));
+    status st = save_rows(j);
+    if (!st.code) st = jobdb_commit(&j->cx, j->site->db);
+    if (st.code) jobdb_rollback(j->site->db);
+    return st;
 }
 
 void task_set(struct job_task *t, enum run_status st, const char *error)
@@ -265,14 +298,62 @@ void job_changed(struct job *j)
 
 /* ---- left-over folders ---- */
 
+/* The process that an entry names is still that task's: it writes the task's log. */
+static bool still_runs(int64_t pid, const char *task_dir)
+{
+    char link[48], log[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/%lld/fd/1", (long long)pid);
+    ssize_t n = pid > 1 ? readlink(link, log, sizeof log - 1) : -1;
+    if (n <= 0) return false;
+    log[n] = 0;
+    size_t k = strlen(task_dir);
+    return strncmp(log, task_dir, k) == 0 && strcmp(log + k, "/task.log") == 0;
+}
+
+/* A task dies with its site (PR_SET_PDEATHSIG); this is for one that was caught before it could ask for that. What it had
+ * written of its outputs is of no use. */
+static status sweep_task(struct ctx *cx, struct site *s, const struct task_row *t)
+{
+    const char *dir = job_dir(cx, s, t->job, t->party);
+    if (!dir || !(dir = arena_printf(cx->mem, "%s/%s", dir, t->component)))
+        return FAIL(cx, NOMEM, "a task's folder");
+    if (still_runs(t->pid, dir)) {
+        log_warn(cx, "left-over task killed", KV("job", t->job), KV("component", t->component),
+                 KV("pid", t->pid));
+        kill((pid_t)-t->pid, SIGKILL);
+    }
+    return dir_remove(cx, arena_printf(cx->mem, "%s/out.%lld", dir, (long long)t->attempt));
+}
+
+static status sweep_open_jobs(struct ctx *cx, struct site *s)
+{
+    struct job_row *jobs;
+    struct task_row *tasks;
+    size_t n, k;
+    TRY(jobdb_open_jobs(cx, s->db, &jobs, &n));
+    for (size_t i = 0; i < n; i++) {
+        TRY(jobdb_tasks(cx, s->db, jobs[i].job, &tasks, &k));
+        for (size_t t = 0; t < k; t++)
+            if (tasks[t].local && tasks[t].status == RUN_RUNNING) TRY(sweep_task(cx, s, &tasks[t]));
+    }
+    return OK;
+}
+
 status jobs_sweep(struct site *s)
 {
     struct arena *mem = arena_new(0);
     struct ctx cx = {.mem = mem, .log = s->cx->log};
-    const char **names, *dir = arena_printf(mem, "%s/jobs", s->dir);
-    size_t n = 0, swept = 0;
+    const char **names, *dir = mem ? arena_printf(mem, "%s/jobs", s->dir) : NULL;
+    size_t n = 0, swept = 0, left = 0;
     struct job_row row;
-    status st = dir_list(&cx, dir, &names, &n);
+    if (!dir) {
+        arena_free(mem);
+        return FAIL(s->cx, NOMEM, "the sweep");
+    }
+    status st = sweep_open_jobs(&cx, s);
+    if (!st.code) st = disk_sweep(&cx, s->dir, &left);
+    if (left) log_info(&cx, "left-over files swept", KV("files", left));
+    if (!st.code) st = dir_list(&cx, dir, &names, &n);
     for (size_t i = 0; !st.code && i < n; i++) {
         if (!job_id_ok(names[i])) continue;
         st = jobdb_job(&cx, s->db, names[i], &row);

@@ -48,12 +48,16 @@ static void method_status(struct request *rq, const json_t *body)
     request_end(rq, st, out);
 }
 
+/* drain_ms: how long running jobs have to end by themselves; jobs: how many do. */
 static void method_site_stop(struct request *rq, const json_t *body)
 {
-    (void)body;
     struct site *s = rq->site;
-    request_end(rq, OK, NULL);
-    site_stop(s, "its operator stopped the site");
+    int64_t ms = json_integer_value(json_object_get(body, "drain_ms"));
+    request_end(rq, OK, json_pack("{s:I}", "jobs", (json_int_t)jobs_not_ended(s)));
+    if (ms > 0)
+        site_drain(s, (uint64_t)ms, "its operator stopped the site");
+    else
+        site_stop(s, "its operator stopped the site");
 }
 
 /* ---- one call to every peer ---- */
@@ -135,6 +139,7 @@ static void method_list(struct request *rq, const json_t *body)
 static status view(struct request *rq, const char *id, json_t **out)
 {
     struct job *j = job_find(rq->site, id);
+    if (!j) j = job_find_unsaved(rq->site, id);
     if (!j) return view_job(&rq->cx, rq->site->db, id, out);
     *out = view_job_now(j);
     return *out ? OK : FAIL(&rq->cx, NOMEM, "an answer");
@@ -309,6 +314,7 @@ void party_sync(struct site *s, uint32_t party)
 
 const struct method peer_methods[] = {
     {"site.hello", method_hello},
+    {"site.bytes", method_bytes},
     {"job.check", method_check},
     {"job.create", method_create},
     {"job.done", method_done_list},
@@ -325,8 +331,19 @@ const struct method peer_methods[] = {
     {NULL, NULL},
 };
 const struct method control_methods[] = {
-    {"site.status", method_status}, {"site.stop", method_site_stop}, {"site.ping", method_ping},
-    {"job.submit", method_submit},  {"job.list", method_list},       {"job.show", method_show},
-    {"job.watch", method_watch},    {"job.stop", method_stop_asked}, {"job.rerun", method_rerun},
-    {"job.why", method_why},        {"model.deploy", method_deploy}, {NULL, NULL},
+    {"site.status", method_status},
+    {"site.stop", method_site_stop},
+    {"site.ping", method_ping},
+    {"site.inventory", method_inventory},
+    {"site.metrics", method_metrics},
+    {"site.probe", method_probe},
+    {"job.submit", method_submit},
+    {"job.list", method_list},
+    {"job.show", method_show},
+    {"job.watch", method_watch},
+    {"job.stop", method_stop_asked},
+    {"job.rerun", method_rerun},
+    {"job.why", method_why},
+    {"model.deploy", method_deploy},
+    {NULL, NULL},
 };

@@ -88,7 +88,7 @@ static status check(struct request *rq, const json_t *body)
     const char *id;
     struct plan p = {0};
     TRY(job_room(&rq->cx, rq->site));
-    if (rq->site->stopping) return FAIL(&rq->cx, STATE, "site %u is stopping", rq->site->set->party);
+    TRY(site_takes_work(&rq->cx, rq->site));
     TRY(body_plan(rq, body, &id, &p));
     return party_check(&rq->cx, rq->site, &p, false);
 }
@@ -176,10 +176,11 @@ static status done_list(struct request *rq, const json_t *body, json_t *out)
     size_t n;
     TRY(js_get_str(cx, body, "job", &id));
     if (job_find(rq->site, id)) return FAIL(cx, STATE, "job %.40s has not ended here", id);
+    TRY(site_takes_work(cx, rq->site));
     TRY(jobdb_job(cx, rq->site->db, id, &row));
     if (row.initiator.id != rq->party) return FAIL(cx, AUTH, "job %s is not party %u's", id, rq->party);
     TRY(jobdb_tasks(cx, rq->site->db, id, &tasks, &n));
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && !row.outputs_gone; i++) {
         if (!tasks[i].local || !run_good(tasks[i].status)) continue;
         const char *role = role_name(tasks[i].party.role);
         if (!json_object_get(out, role)) json_object_set_new(out, role, json_array());
@@ -240,6 +241,7 @@ static status start(struct request *rq, const json_t *body)
         return OK;
     }
     if (rq->site->stopping) return FAIL(&rq->cx, PEER, "site %u is stopping", rq->site->set->party);
+    TRY(site_room(&rq->cx, rq->site));
     if (j->row.status == RUN_WAITING) job_set(j, RUN_RUNNING, NULL);
     return run_start(&rq->cx, t);
 }
@@ -412,11 +414,16 @@ void party_end(struct job *j, enum run_status st, const char *reason, const stru
     loop_cancel(s->loop, j->timer);
     j->timer = NULL;
     job_set(j, st, reason);
-    if (jobdb_commit(&j->cx, s->db).code) log_error(&j->cx, "job end", KV("error", j->cx.err.msg));
+    if (jobdb_commit(&j->cx, s->db).code) {
+        jobdb_rollback(s->db);
+        log_error(&j->cx, "job end", KV("error", j->cx.err.msg));
+        keep_save(j);
+    }
     log_info(s->cx, "job ended", KV("job", j->row.job), KV("status", run_status_name(st)),
              KV("reason", j->row.reason));
     notices_forget_job(s, j->row.job);
     node_reclaim(s->node, j->row.job, NULL);
+    keep_soon(s);
     job_unref(j);
 }
 

@@ -29,6 +29,7 @@ struct run {
     pid_t pid;
     int pidfd;
     bool exited, closed, done, failed;
+    const char *lost; /* why a record of it could not be stored; NULL: all are */
     siginfo_t how;
     const char *error; /* the task's own word */
     bool curable;
@@ -234,12 +235,21 @@ static void fail_to_start(struct job_task *t)
     run_push(t);
 }
 
+/* What an attempt that failed has written is of no use: the next one has a folder of its own. */
+static void remove_outputs(const struct run *r)
+{
+    struct job *j = r->t->job;
+    const char *dir = task_dir(&j->cx, r->t);
+    keep_remove(j->site, dir ? arena_printf(j->mem, "%s/out.%" PRId64, dir, r->attempt) : NULL);
+}
+
 static void conclude(struct run *r)
 {
     struct job_task *t = r->t;
     struct job *j = t->job;
     job_ref(j);
     if (run_is_old(t)) {
+        remove_outputs(r);
         run_free(r);
         if (t->start_when_gone && !j->ended && run_start(&j->cx, t).code) fail_to_start(t);
         job_unref(j);
@@ -250,6 +260,8 @@ static void conclude(struct run *r)
         t->curable = r->failed ? r->curable : !(r->done && clean);
         if (r->failed)
             task_set(t, RUN_FAILED, r->error);
+        else if (r->lost) /* a result that nobody finds again is none */
+            task_set(t, RUN_FAILED, r->lost);
         else if (r->done && clean)
             task_set(t, RUN_SUCCESS, "");
         else
@@ -261,6 +273,7 @@ static void conclude(struct run *r)
     } else {
         task_store(t);
     }
+    if (!run_good(t->row.status)) remove_outputs(r);
     run_free(r);
     job_unref(j);
 }
@@ -370,9 +383,11 @@ static void on_event(void *arg, struct site_pipe *p, const char *kind, const jso
     } else if (strcmp(kind, "metric") == 0 || strcmp(kind, "summary") == 0 || strcmp(kind, "output") == 0) {
         struct arena *mem = arena_new(REQUEST_MEM);
         struct ctx cx = {.mem = mem, .log = t->job->site->cx->log};
-        if (!mem || keep_record(&cx, t, kind, body).code)
+        if (!mem || keep_record(&cx, t, kind, body).code) {
             log_error(&cx, "record of a task not stored", KV("task", t->name), KV("kind", kind),
                       KV("error", cx.err.msg));
+            if (!r->lost) r->lost = job_text(t->job, cx.err.msg[0] ? cx.err.msg : "out of memory");
+        }
         arena_free(mem);
     }
 }

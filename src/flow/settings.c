@@ -67,6 +67,29 @@ static const struct setting table[] = {
      "A peer, an exchange, through which parties that are no peers are reached and reach this site."},
     {"exchange_memory", S_BYTES, AT(exchange_memory), "0", 0, UINT64_C(1) << 40,
      "Memory for what this site forwards between its peers as an exchange; 0: it forwards nothing."},
+    {"keep_jobs", S_MS, AT(keep_jobs_ms), "0s", 0, UINT64_MAX,
+     "A job that ended so long ago (\"90d\") is removed: records, logs and outputs, not its model; 0s keeps "
+     "all."},
+    {"keep_jobs_number", S_COUNT, AT(keep_jobs_number), "0", 0, 1000000000,
+     "Ended jobs beyond the newest so many are removed; 0 keeps all."},
+    {"keep_outputs", S_MS, AT(keep_outputs_ms), "0s", 0, UINT64_MAX,
+     "Output tables of a job are removed so long after its end; 0s keeps them with the job."},
+    {"keep_logs", S_MS, AT(keep_logs_ms), "0s", 0, UINT64_MAX,
+     "Logs of a job's tasks are removed so long after its end; 0s keeps them with the job."},
+    {"keep_interval", S_MS, AT(keep_interval_ms), "1m", 100, 86400000,
+     "How often the site looks for what need not be kept, and measures its folder."},
+    {"disk_quota", S_BYTES, AT(disk_quota), "0", 0, UINT64_MAX,
+     "Bytes that the site's folder may hold (\"500GiB\"): beyond, no new work is taken; 0 is no limit."},
+    {"disk_min_free", S_BYTES, AT(disk_min_free), "64MiB", 0, UINT64_MAX,
+     "Bytes that must be free on its disk for new work to be taken."},
+    {"log_size", S_BYTES, AT(log_size), "64MiB", 0, UINT64_MAX,
+     "logs/site.log is turned over to site.log.1 when it is larger; 0 leaves that to others (SIGHUP reopens "
+     "it)."},
+    {"log_files", S_COUNT, AT(log_files), "5", 1, 1000, "Old ones that are kept: site.log.1 to site.log.5."},
+    {"user", S_TEXT, AT(user), "", 0, 0,
+     "Whom the site's process becomes when root starts it; the folder must be that user's."},
+    {"drain", S_MS, AT(drain_ms), "0s", 0, 604800000,
+     "How long SIGTERM, and so systemd's stop, waits for running jobs; a second one does not wait."},
 };
 
 static void *field(struct settings *s, const struct setting *t)

@@ -35,6 +35,13 @@ struct settings {
     uint64_t link_memory, link_disk; /* bytes of messages that wait; link_disk 0 = any */
     uint32_t route_default;          /* the exchange for parties that are no peers; 0 = none */
     uint64_t exchange_memory;        /* 0 = forwards nothing */
+    /* what is kept, and for how long (keep.c); 0: for ever, any number */
+    uint64_t keep_jobs_ms, keep_jobs_number, keep_outputs_ms, keep_logs_ms;
+    uint64_t keep_interval_ms;
+    uint64_t disk_quota, disk_min_free; /* bytes; 0: none */
+    uint64_t log_size, log_files;       /* of logs/site.log; 0: it is never turned over */
+    const char *user;                   /* whom the process becomes when root starts it; "": nobody else */
+    uint64_t drain_ms;                  /* SIGTERM waits so long for running jobs */
 };
 
 /* dir: the site's folder. sets: "key=value" from the command line, may be NULL. All in cx->mem.

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "flow/control.h"
+#include "flow/notify.h"
 #include "flow/site_int.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -144,6 +145,7 @@ void site_stop(struct site *s, const char *why)
     if (s->stopping) return;
     s->stopping = true;
     s->stop_at_ms = clock_ms() + STOP_MS;
+    notify_send("STOPPING=1\nSTATUS=stops: %s", why);
     log_info(s->cx, "site stops", KV("why", why));
     const char *reason = arena_printf(s->cx->mem, "site %u was stopped: %s", s->set->party, why);
     for (struct job *j = s->jobs, *next; j; j = next) {
@@ -171,8 +173,16 @@ static void on_signal(struct loop *l, int fd, uint32_t events, void *arg)
     struct site *s = arg;
     struct signalfd_siginfo si;
     if (read(fd, &si, sizeof si) != (ssize_t)sizeof si) return;
+    if (si.ssi_signo == SIGHUP) {
+        log_file_reopen(s);
+        return;
+    }
+    const char *why = si.ssi_signo == SIGINT ? "interrupted" : "terminated";
     if (s->stopping && si.ssi_signo == SIGINT) loop_stop(l); /* asked twice */
-    site_stop(s, si.ssi_signo == SIGINT ? "interrupted" : "terminated");
+    if (s->draining || si.ssi_signo == SIGINT)
+        site_stop(s, why);
+    else
+        site_drain(s, s->set->drain_ms, why);
 }
 
 /* ---- running ---- */
@@ -188,8 +198,9 @@ static status open_parts(struct ctx *cx, struct site *s)
     size_t swept = 0;
     TRY(store_sweep(cx, s->store, &swept));
     if (swept) log_info(cx, "left-over tables swept", KV("tables", swept));
-    TRY(jobs_recover(s));
     TRY(jobs_sweep(s));
+    TRY(jobs_recover(s));
+    TRY(keep_open(cx, s));
     struct node_config nc = {.party = set->party,
                              .listen_host = set->listen_host,
                              .listen_port = set->listen_port,
@@ -231,9 +242,9 @@ static status watch_signals(struct ctx *cx, struct site *s, int *out)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
-    sigaction(SIGHUP, &ignore, NULL);
     *out = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (*out < 0) return FAIL(cx, IO, "signalfd: %m");
     return loop_add(cx, s->loop, *out, EPOLLIN, on_signal, s);
@@ -242,10 +253,12 @@ static status watch_signals(struct ctx *cx, struct site *s, int *out)
 static void close_parts(struct site *s)
 {
     loop_cancel(s->loop, s->stop_timer);
+    service_end(s);
     for (size_t i = 0; i < s->n_down; i++)
         loop_cancel(s->loop, s->down[i].timer);
     control_free(s->control);
     jobs_kill(s);
+    keep_free(s);
     node_free(s->node);
     notices_free(s);
     requests_free(s);
@@ -263,12 +276,15 @@ status site_run(struct ctx *cx, const char *dir, const struct settings *set, con
     TRY(lock_folder(cx, dir, &lock));
     TRY(loop_new(cx, &loop));
     *s = (struct site){.cx = cx, .dir = dir, .set = set, .loop = loop, .http = http, .started_ms = wall_ms()};
+    service_quiet();
+    log_file_begin(s);
     status st = watch_signals(cx, s, &sig);
     if (!st.code) st = open_parts(cx, s);
     if (!st.code && http) st = http->start(cx, s, &s->api);
     if (!st.code) {
         log_info(cx, "site runs", KV("party", set->party), KV("port", (unsigned)node_port(s->node)),
                  KV("version", NORN_VERSION));
+        service_begin(s);
         ready(arg, node_port(s->node), s->api ? http->port(s->api) : 0);
         st = loop_run(cx, loop);
     }

@@ -5,9 +5,12 @@
  * a new job, checked at all parties    drive.c    the initiator's part: what starts next, how a job ends
  * party.c    what the initiator asks of a party   run.c      task processes
  * retry.c    a component started again after an interruption      recover.c  open jobs after the site's own
- * view.c     jobs as JSON                         why.c      who waits for what */
+ * view.c     jobs as JSON                         why.c      who waits for what
+ * keep.c     retention, clean-up, disk            inventory.c, prom.c  what there is, for people and for Prometheus
+ * service.c  systemd, the log file, draining      probe.c    round trips and throughput, for the doctor */
 #pragma once
 #include "flow/api.h"
+#include "flow/disk.h"
 #include "flow/jobdb.h"
 #include "flow/jobid.h"
 #include "flow/plan.h"
@@ -48,10 +51,49 @@ struct site {
     uint64_t stop_at_ms;
     int64_t started_ms;
     bool stopping;
+    /* service.c */
+    bool draining; /* no new work; stops when the jobs have ended, or at drain_until_ms */
+    uint64_t drain_until_ms, drain_told_ms, watchdog_ms;
+    struct loop_timer *drain_timer, *watchdog;
+    const char *log_file; /* what descriptors 1 and 2 write to; NULL: not a file of ours */
+    struct keep *keep;
+    uint64_t probe_window_ms, probe_bytes; /* given to doctors of other sites in the present window */
 };
 
 /* ---- site.c ---- */
 void site_stop(struct site *s, const char *why);
+
+/* ---- service.c ---- */
+void service_quiet(void); /* no core dumps */
+void service_begin(struct site *s);
+void service_end(struct site *s);
+void log_file_begin(struct site *s);
+void log_file_look(struct site *s);   /* turns it over when it has grown too large */
+void log_file_reopen(struct site *s); /* somebody moved it away */
+/* Stops once all jobs have ended, at the latest after ms; until then nothing new is taken. 0: now. */
+void site_drain(struct site *s, uint64_t ms, const char *why);
+size_t jobs_not_ended(const struct site *s);
+status site_takes_work(struct ctx *cx,
+                       const struct site *s); /* STATE: it stops or drains; LIMIT: see disk_room */
+
+/* ---- keep.c ---- */
+struct keep_counts {
+    uint64_t removed[KEPT_LOGS + 1]; /* jobs, by enum jobdb_kept */
+    uint64_t streams;                /* that belonged to no job */
+};
+status keep_open(struct ctx *cx, struct site *s);
+void keep_free(struct site *s);
+void keep_soon(struct site *s);                     /* something may be there to reclaim */
+void keep_remove(struct site *s, const char *path); /* in the next round, which comes soon */
+struct job;
+void keep_save(
+    struct job *j); /* its rows could not be stored: again until they are; an ended job stays for it */
+const char *keep_name(enum jobdb_kept what);
+/* fn is called once the folder has been measured; with NULL when st says why it was not. */
+struct request;
+void keep_measure(struct request *rq, void (*fn)(struct request *rq, status st, const struct disk_use *use));
+const struct disk_use *keep_use(const struct site *s, int64_t *measured_ms, struct keep_counts *counts);
+status site_room(struct ctx *cx, const struct site *s); /* LIMIT, as disk_room */
 
 /* ---- request.c ---- */
 
@@ -127,6 +169,7 @@ struct job {
     bool closing, untold; /* all tasks are good: the parties settle; one of them did not answer */
     bool ended;
     struct retry *retries; /* components that wait for their next attempt */
+    bool unsaved; /* the database did not take its rows: keep.c tries again */
     struct loop_timer *timer;
     struct loop_timer *changed; /* watchers are told when it fires */
 };
@@ -139,6 +182,8 @@ void job_drop(struct job *j);                          /* off again: it could no
 void job_ref(struct job *j);
 void job_unref(struct job *j);                        /* frees an ended one at the last */
 struct job *job_find(struct site *s, const char *id); /* open ones only; NULL */
+struct job *job_find_unsaved(struct site *s,
+                             const char *id); /* ended, and the database does not know it yet */
 /* Of a job run again: the kept components' tasks as the database has them (STATE when one is not good here),
  * the others stored as waiting. keep: names, may be NULL. */
 status job_keep(struct job *j, const json_t *keep);
@@ -147,11 +192,13 @@ struct job_task *job_task_find(struct job *j, size_t component, struct party who
 void job_set(struct job *j, enum run_status st, const char *reason);
 void task_set(struct job_task *t, enum run_status st, const char *error);
 void task_store(struct job_task *t);
+status job_save(struct job *j); /* all rows that this site keeps of it, in one transaction */
 const char *job_text(struct job *j, const char *s); /* a copy that lives with the job, cut at ERROR_MAX */
 void job_changed(struct job *j);                    /* watchers hear of it soon */
 const char *job_dir(struct ctx *cx, const struct site *s, const char *job, struct party who);
 const char *task_dir(struct ctx *cx, const struct job_task *t);
-/* Folders of jobs that the database does not know. */
+/* Folders of jobs that the database does not know, outputs of tasks that failed, processes of tasks that outlived a site
+ * that was killed. Before jobs_recover, which settles the states that tell them. */
 status jobs_sweep(struct site *s);
 void jobs_free(struct site *s);
 
@@ -238,6 +285,15 @@ void control_answer(struct control *c, uint64_t conn, const struct err *err, con
 void control_watch(struct control *c, uint64_t conn, const char *job);
 bool control_watched(const struct control *c, const char *job);
 void control_event(struct control *c, const char *job, const json_t *event, bool last);
+
+/* ---- inventory.c, prom.c ---- */
+int64_t process_memory(int64_t pid); /* resident bytes; 0: it is gone */
+void method_inventory(struct request *rq, const json_t *body);
+void method_metrics(struct request *rq, const json_t *body);
+
+/* ---- probe.c ---- */
+void method_bytes(struct request *rq, const json_t *body); /* of a peer's doctor */
+void method_probe(struct request *rq, const json_t *body); /* of ours */
 
 /* ---- view.c ---- */
 json_t *view_job_now(struct job *j); /* of a job in memory; NULL: out of memory */

@@ -246,7 +246,7 @@ static status submit(struct request *rq, const json_t *body)
     json_t *given_conf, *given_dsl = json_object_get(body, "dsl");
     if (!a) return FAIL(cx, NOMEM, "a job");
     TRY(job_room(cx, s));
-    if (s->stopping) return FAIL(cx, STATE, "site %u is stopping", s->set->party);
+    TRY(site_takes_work(cx, s));
     TRY(js_get_obj(cx, body, "conf", &given_conf));
     CLEANUP(json_decrefp) json_t *dsl = NULL;
     CLEANUP(json_decrefp) json_t *conf = NULL;

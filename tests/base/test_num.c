@@ -339,7 +339,7 @@ static void amounts(struct ctx *cx)
     x = 77;
     for (size_t i = 0; i < LEN(bad); i++)
         CHECK(!num_parse_bytes(bad[i], &x) && !num_parse_ms(bad[i], &x) && x == 77);
-    CHECK(!num_parse_ms("5", &x) && !num_parse_ms("5 MiB", &x) && !num_parse_ms("1d", &x) && x == 77);
+    CHECK(!num_parse_ms("5", &x) && !num_parse_ms("5 MiB", &x) && !num_parse_ms("1w", &x) && x == 77);
 }
 
 static void checked_sizes(struct ctx *cx)

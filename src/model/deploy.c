@@ -133,6 +133,25 @@ static status copy_component(struct ctx *cx, const char *from, const char *to, c
     return OK;
 }
 
+/* Whether the DSL has the component, or takes its model: "pipeline.<component>.<alias>". */
+static bool is_needed(const json_t *components, const char *component)
+{
+    const char *name;
+    json_t *c;
+    size_t n = strlen(component);
+    if (json_object_get(components, component)) return true;
+    json_object_foreach((json_t *)components, name, c)
+    {
+        const json_t *models = js_at(c, "input.model");
+        for (size_t i = 0; i < json_array_size(models); i++) {
+            const char *s = json_string_value(json_array_get(models, i));
+            if (s && strncmp(s, "pipeline.", 9) == 0 && strncmp(s + 9, component, n) == 0 && s[9 + n] == '.')
+                return true;
+        }
+    }
+    return false;
+}
+
 static status build(struct ctx *cx, const char *from, const char *to, const json_t *dsl, const char *version,
                     const char *parent_version)
 {
@@ -143,7 +162,7 @@ static status build(struct ctx *cx, const char *from, const char *to, const json
     TRY(dir_make(cx, to, 0700));
     for (size_t i = 0; i < n; i++) {
         bool pipeline = strcmp(rows[i].component, "pipeline") == 0;
-        if (!pipeline && !json_object_get(components, rows[i].component)) continue;
+        if (!pipeline && !is_needed(components, rows[i].component)) continue;
         bool again = kept && strcmp(rows[kept - 1].component, rows[i].component) == 0;
         if (!again) TRY(copy_component(cx, from, to, rows[i].component));
         rows[kept++] = rows[i];

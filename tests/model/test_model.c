@@ -413,6 +413,35 @@ static void deploys(struct ctx *cx)
     CHECK(same_json(cx, run, "{'ComponentParam': {'num_trees': 2}}"));
 }
 
+/* With a DSL of the user's: the models that it takes come along, under whatever names the components have in it. */
+static void deploys_a_dsl(struct ctx *cx)
+{
+    static const char dsl[] = "{'components': {'score': {'module': 'HeteroSecureBoost',"
+                              "'input': {'model': ['pipeline.hetero_secure_boost_0.model']}}}}";
+    static const char *const bad[] = {
+        "{}",
+        "{'components': []}",
+        "{'components': {'../x': {}}}",
+        "{'components': {'x': {'input': {'model': ['pipeline.intersection_0.model']}}}}",
+        "{'components': {'x': {'input': {'model': ['pipeline.absent_0.model']}}}}",
+        "{'components': {'x': {'input': {'model': ['pipeline.']}}}}",
+    };
+    const char *dir = scratch_dir(cx), *model = scratch_path(cx, dir, "guest#9999#" MODEL_ID);
+    struct model_key child = guest_key;
+    struct model_pipeline pipe;
+    struct model_part p;
+    child.version = DEPLOYED;
+    CHECK_OK(cx, save_model(cx, dir, &guest_key, 3));
+    for (size_t i = 0; i < LEN(bad); i++)
+        CHECK_ERR(model_deploy_dsl(cx, dir, &guest_key, json_of(cx, bad[i]), DEPLOYED), ARG);
+    CHECK(scratch_count(cx, model) == 1);
+    CHECK_OK(cx, model_deploy_dsl(cx, dir, &guest_key, json_of(cx, dsl), DEPLOYED));
+    CHECK_OK(cx, model_load_pipeline(cx, dir, &child, &pipe));
+    CHECK(same_json(cx, pipe.inference_dsl, dsl) && !pipe.parent);
+    CHECK_OK(cx, model_load_part(cx, dir, &child, BOOST, &p, NULL));
+    CHECK_ERR(model_load_part(cx, dir, &child, TRANSFORM, &p, NULL), NOTFOUND);
+}
+
 /* A deploy that fails half-way: the copy cannot be made. */
 static void deploy_fails(struct ctx *cx)
 {
@@ -503,4 +532,4 @@ static void sweeps(struct ctx *cx)
 
 TEST_MAIN(T(parts_come_back), T(again_replaces), T(odd_names), T(refuses_names), T(refuses_parts),
           T(half_written), T(killed_anywhere), T(no_memory), T(list_of_many), T(damaged), T(deploys),
-          T(deploy_fails), T(infer_dsl), T(sweeps))
+          T(deploys_a_dsl), T(deploy_fails), T(infer_dsl), T(sweeps))

@@ -41,7 +41,7 @@ static const struct words {
     {"table", "uploads", "--site --rows --json"},
     {"predict", "", "--site --version --model --table --host-table --out --wait --json"},
     {"status", "", "--site --json"},
-    {"doctor", "", "--site --json"},
+    {"doctor", "", "--site --quick --bundle --json"},
     {"completion", "bash", ""},
     {"completion", "zsh", ""},
     {"completion", "fish", ""},

@@ -32,11 +32,13 @@ static status site_status(struct request *rq, json_t **out)
             tasks += j->tasks[i].run != NULL;
     }
     TRY(settings_json(&rq->cx, s->set, &settings));
-    *out = json_pack("{s:I,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "party", (json_int_t)s->set->party,
-                     "name", s->set->name, "version", NORN_VERSION, "pid", (json_int_t)getpid(), "started_ms",
-                     (json_int_t)s->started_ms, "port", (json_int_t)node_port(s->node), "jobs_running",
-                     (json_int_t)running, "jobs_waiting", (json_int_t)waiting, "tasks", (json_int_t)tasks,
-                     "notices", (json_int_t)notices_waiting(s), "links", list, "settings", settings);
+    *out = json_pack(
+        "{s:I,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:o}", "party", (json_int_t)s->set->party,
+        "name", s->set->name, "version", NORN_VERSION, "pid", (json_int_t)getpid(), "started_ms",
+        (json_int_t)s->started_ms, "port", (json_int_t)node_port(s->node), "http_port",
+        (json_int_t)(s->api ? s->http->port(s->api) : 0), "jobs_running", (json_int_t)running, "jobs_waiting",
+        (json_int_t)waiting, "tasks", (json_int_t)tasks, "notices", (json_int_t)notices_waiting(s),
+        "draining", (int)s->draining, "links", list, "settings", settings);
     return *out ? OK : FAIL(&rq->cx, NOMEM, "an answer");
 }
 

@@ -1,5 +1,6 @@
 /* prom.c - the site in Prometheus' text format (exposition format 0.0.4): `norn site metrics`, GET /metrics. */
 #include "base/arena.h"
+#include "base/num.h"
 #include "flow/site_int.h"
 #include "net/streams.h"
 #include <dirent.h>
@@ -12,10 +13,18 @@ static void family(struct buf *b, const char *name, const char *type, const char
     buf_printf(b, "# HELP norn_%s %s\n# TYPE norn_%s %s\n", name, help, name, type);
 }
 
+static void put_value(struct buf *b, double value)
+{
+    char text[32];
+    num_format_f64(value, text);
+    buf_printf(b, "%s\n", text);
+}
+
 static void one(struct buf *b, const char *name, const char *type, const char *help, double value)
 {
     family(b, name, type, help);
-    buf_printf(b, "norn_%s %.17g\n", name, value);
+    buf_printf(b, "norn_%s ", name);
+    put_value(b, value);
 }
 
 static double open_files(void)
@@ -68,7 +77,8 @@ static void put_links(struct buf *b, const struct site *s)
                                               (double)l[i].bytes_in,
                                               (double)l[i].queued_bytes,
                                               l[i].round_trip_ms / 1000};
-            buf_printf(b, "norn_%s{peer=\"%u\"} %.17g\n", kinds[k].name, l[i].party, value[k]);
+            buf_printf(b, "norn_%s{peer=\"%u\"} ", kinds[k].name, l[i].party);
+            put_value(b, value[k]);
         }
     }
 }

@@ -402,3 +402,10 @@ status pki_cert_info(struct ctx *cx, const char *crt_file, struct cert_info *out
     *out = info;
     return OK;
 }
+
+status pki_cert_until(struct ctx *cx, const char *crt_file, int64_t *not_after_ms)
+{
+    CLEANUP(x509_freep) X509 *x = NULL;
+    TRY(pki_read_cert(cx, crt_file, &x));
+    return time_ms(cx, crt_file, X509_get0_notAfter(x), not_after_ms);
+}

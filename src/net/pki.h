@@ -20,3 +20,5 @@ struct cert_info {
 };
 /* FORMAT; AUTH when it has no party id. */
 status pki_cert_info(struct ctx *cx, const char *crt_file, struct cert_info *out);
+status pki_cert_until(struct ctx *cx, const char *crt_file,
+                      int64_t *not_after_ms); /* of a CA's, too. FORMAT */

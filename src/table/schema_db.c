@@ -115,3 +115,18 @@ status schema_db_ready(struct ctx *cx, sqlite3 *db, const char *file, const stru
                     file, version, s->version);
     return in_transaction(cx, db, file, s);
 }
+
+status schema_db_check(struct ctx *cx, const char *file, const char **says)
+{
+    CLEANUP(db_closep) sqlite3 *db = NULL;
+    sqlite3_stmt *q = NULL;
+    if (sqlite3_open_v2(file, &db, SQLITE_OPEN_READWRITE, NULL)) return fail(cx, db, file, "open");
+    sqlite3_busy_timeout(db, BUSY_MS);
+    *says = NULL;
+    if (sqlite3_prepare_v2(db, "PRAGMA integrity_check(1)", -1, &q, NULL) == SQLITE_OK &&
+        sqlite3_step(q) == SQLITE_ROW)
+        *says = arena_strdup(cx->mem, (const char *)sqlite3_column_text(q, 0));
+    status st = *says ? OK : fail(cx, db, file, "integrity_check");
+    sqlite3_finalize(q);
+    return st;
+}

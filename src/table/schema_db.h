@@ -15,3 +15,5 @@ struct schema_db {
  * STATE: a newer version than ours, or an older one and not migrate. NOTFOUND: empty and not migrate. IO. */
 status schema_db_ready(struct ctx *cx, struct sqlite3 *db, const char *file, const struct schema_db *s,
                        bool migrate);
+/* "ok", or the first thing that SQLite's integrity check finds; of a file that others may be writing. IO: not even that. */
+status schema_db_check(struct ctx *cx, const char *file, const char **says);

@@ -292,6 +292,8 @@ static void print_links(const json_t *links)
                up ? "up" : "DOWN");
         printf(" since %6.0f s",
                (double)(wall_ms() - json_integer_value(json_object_get(l, "since_ms"))) / 1000);
+        int64_t via = json_integer_value(json_object_get(l, "via"));
+        if (via) printf("  via %" PRId64, via);
         if (up)
             printf("  %s  %.1f ms\n", sub_str(l, "version"),
                    json_real_value(json_object_get(l, "round_trip_ms")));

@@ -29,10 +29,11 @@ static json_t *info_json(const struct model_info *m)
     json_t *names = json_array();
     for (size_t i = 0; i < m->n_components; i++)
         json_array_append_new(names, json_string(m->components[i]));
-    return json_pack("{s:s,s:I,s:s,s:s,s:I,s:b,s:s?,s:I,s:o}", "role", m->key.role, "party",
+    return json_pack("{s:s,s:I,s:s,s:s,s:I,s:b,s:s?,s:I,s:s?,s:o}", "role", m->key.role, "party",
                      (json_int_t)m->key.party, "model_id", m->key.model_id, "model_version", m->key.version,
                      "created_ms", (json_int_t)m->created_ms, "deployed", (int)m->deployed, "parent_version",
-                     m->parent_version, "bytes", (json_int_t)m->bytes, "components", names);
+                     m->parent_version, "bytes", (json_int_t)m->bytes, "damage", m->damage, "components",
+                     names);
 }
 
 /* The folder's path, after the settings were found sound. */
@@ -57,6 +58,8 @@ static status find_model(struct ctx *cx, const char *site, const char *version, 
             continue;
         if (!found++) *out = all[i];
     }
+    if (found && out->damage)
+        return FAIL(cx, FORMAT, "the model of version %.40s is damaged: %s", version, out->damage);
     return found ? OK
                  : FAIL(cx, NOTFOUND, "no model of version %.40s%s%s here: see norn model list", version,
                         role ? " as " : "", role ? role : "");
@@ -72,7 +75,11 @@ static void print_model(struct ctx *cx, const struct model_info *m)
     localtime_r(&s, &tm);
     strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm);
     printf("%-25s %-8s %-10u %-8s %s  %9s  %s\n", m->key.version, m->key.role, m->key.party,
-           m->deployed ? "deployed" : "trained", when, sub_bytes(cx, (int64_t)m->bytes), m->key.model_id);
+           m->damage     ? "DAMAGED"
+           : m->deployed ? "deployed"
+                         : "trained",
+           when, sub_bytes(cx, (int64_t)m->bytes), m->key.model_id);
+    if (m->damage) printf("  %s\n", m->damage);
 }
 
 static int list(struct ctx *cx, int argc, char **argv)

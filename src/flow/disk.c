@@ -130,7 +130,7 @@ status disk_measure(struct ctx *cx, const char *dir, const atomic_bool *stop, st
 
 status disk_room(struct ctx *cx, const char *dir, const struct settings *set, uint64_t used)
 {
-    struct disk_use u;
+    struct disk_use u = {0};
     TRY(file_system(cx, dir, &u));
     if (u.free < set->disk_min_free)
         return FAIL(cx, LIMIT,

@@ -285,7 +285,7 @@ static void tell_watchers(struct loop *l, void *arg)
 
 void job_changed(struct job *j)
 {
-    if (!j->site->control) return; /* at start: nobody watches yet */
+    if (!j->site->control) return;  /* at start: nobody watches yet */
     if (run_ended(j->row.status)) { /* the last word goes out at once */
         loop_cancel(j->site->loop, j->changed);
         j->changed = NULL;

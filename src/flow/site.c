@@ -6,6 +6,7 @@
 #include "flow/control.h"
 #include "flow/notify.h"
 #include "flow/site_int.h"
+#include "model/model.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -198,6 +199,8 @@ static status open_parts(struct ctx *cx, struct site *s)
     size_t swept = 0;
     TRY(store_sweep(cx, s->store, &swept));
     if (swept) log_info(cx, "left-over tables swept", KV("tables", swept));
+    TRY(model_sweep(cx, arena_printf(cx->mem, "%s/models", s->dir), &swept));
+    if (swept) log_info(cx, "left-over models swept", KV("models", swept));
     TRY(jobs_sweep(s));
     TRY(jobs_recover(s));
     TRY(keep_open(cx, s));

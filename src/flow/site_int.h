@@ -169,7 +169,7 @@ struct job {
     bool closing, untold; /* all tasks are good: the parties settle; one of them did not answer */
     bool ended;
     struct retry *retries; /* components that wait for their next attempt */
-    bool unsaved; /* the database did not take its rows: keep.c tries again */
+    bool unsaved;          /* the database did not take its rows: keep.c tries again */
     struct loop_timer *timer;
     struct loop_timer *changed; /* watchers are told when it fires */
 };
@@ -250,9 +250,9 @@ const char *party_of(struct ctx *cx, const struct plan *p, uint32_t site); /* "h
 /* ---- run.c ---- */
 status run_start(struct ctx *cx, struct job_task *t); /* or as soon as the attempt before is gone */
 const char *run_checkpoint_dir(struct ctx *cx, const struct job_task *t);
-bool run_is_old(const struct job_task *t);            /* its process is of an attempt before this one */
-void run_push(struct job_task *t);                    /* tells the initiator the task's state */
-bool run_curable(const char *code);                   /* an error of that name may be gone at the next try */
+bool run_is_old(const struct job_task *t); /* its process is of an attempt before this one */
+void run_push(struct job_task *t);         /* tells the initiator the task's state */
+bool run_curable(const char *code);        /* an error of that name may be gone at the next try */
 void run_stop(struct job_task *t, const struct job_task *failed,
               const char *why); /* failed NULL: cancelled */
 bool run_deliver(struct site *s, const struct message *m);

@@ -21,8 +21,9 @@ struct fed_options {
     /* A party that is not a component but this function (a liar); NULL: none. */
     status (*liar)(struct ctx *cx, struct task *t);
     size_t liar_at;
-    const char *checkpoints;  /* folder of all parties' checkpoints; NULL: none */
-    size_t dies_at, dies_after; /* that party fails at its so manyth message, sent or awaited; 0: nobody does */
+    const char *checkpoints; /* folder of all parties' checkpoints; NULL: none */
+    size_t dies_at,
+        dies_after; /* that party fails at its so manyth message, sent or awaited; 0: nobody does */
 };
 struct fed_result {
     struct arena *mem;

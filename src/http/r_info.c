@@ -130,7 +130,7 @@ static status resource_query(struct call *c)
 {
     struct job_row *jobs;
     size_t n;
-    json_t *list = json_array();
+    CLEANUP(json_decrefp) json_t *list = json_array();
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     TRY(jobdb_open_jobs(c->cx, c->w->jobs, &jobs, &n));
     for (size_t i = 0; i < n; i++)
@@ -148,7 +148,7 @@ static status resource_query(struct call *c)
         "f_nodes", 1, "f_remaining_cores", (json_int_t)left, "f_remaining_memory", 0, "f_update_date",
         date_json(wall_ms()), "f_update_time", (json_int_t)wall_ms());
     return answer_ok(c,
-                     json_pack("{s:o,s:o}", "computing_engine_resource", engine, "use_resource_job", list));
+                     json_pack("{s:o,s:O}", "computing_engine_resource", engine, "use_resource_job", list));
 }
 
 /* Nothing is ever held by a job that has ended, so there is nothing to give back. */

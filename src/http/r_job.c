@@ -465,13 +465,13 @@ static status clean_queue(struct call *c)
 {
     struct row_job *jobs;
     size_t n;
-    json_t *codes = json_object();
+    CLEANUP(json_decrefp) json_t *codes = json_object();
     TRY(rows_recent(c, 0, true, &jobs, &n));
     for (size_t i = 0; i < n; i++) {
         if (jobs[i].status != RUN_WAITING || !party_same(jobs[i].me, jobs[i].initiator)) continue;
         json_object_set_new(codes, jobs[i].id, json_integer(stop_one(c, &jobs[i]).code ? 103 : 0));
     }
-    return answer_ok(c, codes);
+    return answer_ok(c, json_incref(codes));
 }
 
 /* Everything that a job has left is reclaimed as it ends: nothing remains to be cleaned. */
@@ -554,7 +554,7 @@ static status job_report(struct call *c)
     CLEANUP(json_decrefp) json_t *tasks = NULL;
     NEED(c, "job_id");
     const char *id = arg_text(c, "job_id");
-    json_t *list = json_array();
+    CLEANUP(json_decrefp) json_t *list = json_array();
     TRY(rows_tasks(c, id ? id : "", &tasks));
     for (size_t i = 0; i < json_array_size(tasks); i++) {
         const json_t *t = json_array_get(tasks, i);
@@ -565,11 +565,8 @@ static status job_report(struct call *c)
                       "start_time", json_object_get(t, "f_start_time"), "end_time",
                       json_object_get(t, "f_end_time"), "elapsed", json_object_get(t, "f_elapsed")));
     }
-    if (json_array_size(list) == 0) {
-        json_decref(list);
-        return answer(c, 101, "find job failed", NULL);
-    }
-    return answer_ok(c, list);
+    if (json_array_size(list) == 0) return answer(c, 101, "find job failed", NULL);
+    return answer_ok(c, json_incref(list));
 }
 
 /* ---- DSL, parameters ---- */

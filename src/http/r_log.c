@@ -139,7 +139,7 @@ static status log_cat(struct call *c)
     struct bytes in = {NULL, 0};
     struct stat st;
     int64_t first = arg_int(c, "begin", 1), last = arg_int(c, "end", first + 999), at = 1;
-    json_t *list = json_array();
+    CLEANUP(json_decrefp) json_t *list = json_array();
     TRY(wanted_log(c, &file));
     if (stat(file, &st) == 0 && st.st_size > 0) TRY(file_map(c->cx, file, &in));
     for (const char *p = (const char *)in.p, *end = p + in.n;
@@ -151,7 +151,7 @@ static status log_cat(struct call *c)
             json_array_append_new(list, json_pack("{s:I,s:o}", "line_num", (json_int_t)at, "content", text));
         p += n + 1;
     }
-    return answer_ok(c, list);
+    return answer_ok(c, json_incref(list));
 }
 
 /* A job to begin with: the files that `flow job submit` and `flow data upload` want. */

@@ -147,7 +147,7 @@ static status delete_disabled(struct call *c)
     struct doc *docs;
     size_t n;
     bool was;
-    json_t *list = json_array();
+    CLEANUP(json_decrefp) json_t *list = json_array();
     TRY(apidb_list(c->cx, c->w->db, "disabled", "", false, 0, &docs, &n));
     for (size_t i = 0; i < n; i++) {
         const char *slash = strrchr(docs[i].key, '/');
@@ -159,11 +159,8 @@ static status delete_disabled(struct call *c)
         TRY(apidb_delete(c->cx, c->w->db, "table", docs[i].key, &was));
         json_array_append_new(list, json_pack("{s:s,s:s}", "namespace", ns, "table_name", slash + 1));
     }
-    if (n == 0) {
-        json_decref(list);
-        return answer(c, 101, "no find table", NULL);
-    }
-    return answer_ok(c, list);
+    if (n == 0) return answer(c, 101, "no find table", NULL);
+    return answer_ok(c, json_incref(list));
 }
 
 /* ---- binding ---- */
@@ -251,13 +248,13 @@ static status tracking_job(struct call *c)
     TABLE(c, n);
     struct row_job *jobs;
     size_t n_jobs;
-    json_t *list = json_array();
+    CLEANUP(json_decrefp) json_t *list = json_array();
     TRY(rows_recent(c, 0, false, &jobs, &n_jobs));
     for (size_t i = 0; i < n_jobs; i++) {
         if (i && strcmp(jobs[i].id, jobs[i - 1].id) == 0) continue;
         if (job_reads(c, &jobs[i], &n)) json_array_append_new(list, json_string(jobs[i].id));
     }
-    return answer_ok(c, json_pack("{s:I,s:o}", "count", (json_int_t)json_array_size(list), "job", list));
+    return answer_ok(c, json_pack("{s:I,s:O}", "count", (json_int_t)json_array_size(list), "job", list));
 }
 
 /* ---- the board's ---- */
@@ -310,7 +307,8 @@ static status table_list(struct call *c)
     struct output_row *outs;
     size_t n, n_outs = 0;
     const char *name;
-    json_t *v, *all = json_object();
+    json_t *v;
+    CLEANUP(json_decrefp) json_t *all = json_object();
     NEED(c, "job_id");
     const char *id = arg_text(c, "job_id");
     TRY(rows_of_job(c, id ? id : "", &jobs, &n));
@@ -328,7 +326,7 @@ static status table_list(struct call *c)
                                 json_pack("{s:o,s:o}", "input",
                                           in ? json_incref((json_t *)in) : json_object(), "output", out));
         }
-    return answer_ok(c, all);
+    return answer_ok(c, json_incref(all));
 }
 
 /* Tables are written once: nothing in them is changed. */

@@ -126,16 +126,16 @@ static status tag_list(struct call *c)
     struct doc *docs, *tagged;
     size_t n, k;
     int64_t limit = arg_int(c, "limit", 0);
-    json_t *list = json_array();
+    CLEANUP(json_decrefp) json_t *list = json_array();
     TRY(apidb_list(c->cx, c->w->db, "tag", "", false, limit > 0 ? (size_t)limit : 0, &docs, &n));
     for (size_t i = 0; i < n; i++) {
-        json_t *one = tag_json(&docs[i]);
+        CLEANUP(json_decrefp) json_t *one = tag_json(&docs[i]);
         TRY(apidb_list(c->cx, c->w->db, "model_tag", arena_printf(c->cx->mem, "%s/", docs[i].key), false, 0,
                        &tagged, &k));
         json_object_set_new(one, "model_count", json_integer((json_int_t)k));
-        json_array_append_new(list, one);
+        json_array_append(list, one);
     }
-    return answer_ok(c, json_pack("{s:o}", "tags", list));
+    return answer_ok(c, json_pack("{s:O}", "tags", list));
 }
 
 static status has_model(struct call *c, const char *version, bool *out)
@@ -196,7 +196,7 @@ static status model_tag_retrieve(struct call *c)
     bool found;
     NEED(c, "job_id");
     const char *id = arg_text(c, "job_id");
-    json_t *list = json_array();
+    CLEANUP(json_decrefp) json_t *list = json_array();
     TRY(apidb_list(c->cx, c->w->db, "model_tag", "", false, 0, &docs, &n));
     for (size_t i = 0; i < n && id; i++) {
         const char *slash = strrchr(docs[i].key, '/');
@@ -206,7 +206,7 @@ static status model_tag_retrieve(struct call *c)
         TRY(apidb_get(c->cx, c->w->db, "tag", name ? name : "", &tag, &found));
         if (found) json_array_append_new(list, tag_json(&tag));
     }
-    return answer_ok(c, json_pack("{s:I,s:o}", "count", (json_int_t)json_array_size(list), "tags", list));
+    return answer_ok(c, json_pack("{s:I,s:O}", "count", (json_int_t)json_array_size(list), "tags", list));
 }
 
 extern const struct route tag_routes[];

@@ -95,7 +95,8 @@ static status metric_names(struct call *c)
 {
     CLEANUP(json_decrefp) json_t *all = NULL;
     const char *ns, *name;
-    json_t *metrics, *m, *names = json_object();
+    json_t *metrics, *m;
+    CLEANUP(json_decrefp) json_t *names = json_object();
     NEED(c, "job_id", "component_name");
     TRY(metrics_of(c, &all));
     json_object_foreach(all, ns, metrics)
@@ -104,7 +105,7 @@ static status metric_names(struct call *c)
         json_object_foreach(metrics, name, m) json_array_append_new(list, json_string(name));
         json_object_set_new(names, ns, list);
     }
-    return answer(c, 0, json_object_size(names) ? "success" : "no data", names);
+    return answer(c, 0, json_object_size(names) ? "success" : "no data", json_incref(names));
 }
 
 static status metric_data(struct call *c)

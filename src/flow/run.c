@@ -442,12 +442,22 @@ static void resume(struct job_task *t)
     }
 }
 
+static void describe(void *arg, char *out, size_t size)
+{
+    struct run *r = arg;
+    struct arena *mem = arena_new(1 << 20);
+    struct ctx cx = {.mem = mem};
+    if (mem) snprintf(out, size, "%s", why_last_line(&cx, r->t));
+    arena_free(mem);
+}
+
 static status attach(struct ctx *cx, struct run *r, int fd, const json_t *spec)
 {
     struct job_task *t = r->t;
     struct site *s = t->job->site;
     struct stream_key me = {.from = t->row.party, .to = t->row.party};
-    struct site_pipe_events ev = {.arg = r, .on_event = on_event, .on_closed = on_closed};
+    struct site_pipe_events ev = {
+        .arg = r, .on_event = on_event, .on_closed = on_closed, .describe = describe};
     snprintf(me.job, sizeof me.job, "%s", t->row.job);
     snprintf(me.task, sizeof me.task, "%s", t->name);
     TRY(site_pipe_new(cx, s->loop, s->node, fd, spec, &me, &ev, &r->pipe));

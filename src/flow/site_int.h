@@ -274,6 +274,7 @@ status api_allow(struct ctx *cx, struct site *s, uint32_t party, const char *mod
                  const char *name);
 
 /* ---- why.c ---- */
+const char *why_last_line(struct ctx *cx, const struct job_task *t); /* of its log, for people; "" */
 json_t *link_json(const struct link_state *l);
 void method_why_here(struct request *rq, const json_t *body);
 void method_why(struct request *rq, const json_t *body);

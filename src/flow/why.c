@@ -33,7 +33,7 @@ static double cpu_seconds(int64_t pid)
 }
 
 /* The last line of a log for people: "event key=value ..." of a JSON line, any other line as it is. */
-static const char *last_line(struct ctx *cx, const char *tail)
+static const char *line_for_people(struct ctx *cx, const char *tail)
 {
     static const char *const known[] = {"level", "job", "task", "role", "party", "event"};
     const char *nl = strrchr(tail, '\n'), *line = nl ? nl + 1 : tail, *key, *out;
@@ -56,12 +56,18 @@ static const char *last_line(struct ctx *cx, const char *tail)
     return arena_strdup(cx->mem, out);
 }
 
+const char *why_last_line(struct ctx *cx, const struct job_task *t)
+{
+    const char *line = line_for_people(cx, run_log_tail(cx, t, 2000));
+    return line ? line : "";
+}
+
 static json_t *task_here(struct ctx *cx, const struct job_task *t)
 {
     json_t *j = view_task_row(&t->row);
     struct task_wait w = {0};
     if (!j) return NULL;
-    json_object_set_new(j, "log", json_string(last_line(cx, run_log_tail(cx, t, 2000))));
+    json_object_set_new(j, "log", json_string(why_last_line(cx, t)));
     if (!t->run) return j;
     json_object_set_new(j, "cpu_s", json_real(cpu_seconds(t->row.pid)));
     if (!run_is_old(t)) run_wait(t, &w);

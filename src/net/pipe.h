@@ -43,6 +43,8 @@ struct site_pipe_events {
     void (*on_event)(void *arg, struct site_pipe *p, const char *kind, const json_t *body);
     /* The task's end is gone, and (unless it was cancelled) all it has sent is in the outbox. May free p. */
     void (*on_closed)(void *arg, struct site_pipe *p);
+    /* What else is known of the task, for those who wait for it (its last log line); NULL: nothing. Once a second. */
+    void (*describe)(void *arg, char *out, size_t size);
 };
 /* fd is taken, on failure too. me: job, task and, in `from`, who the task is. spec is sent at once. Messages of the task go to the node by themselves, with back-pressure. */
 status site_pipe_new(struct ctx *cx, struct loop *l, struct node *n, int fd, const json_t *spec,

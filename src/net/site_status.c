@@ -5,11 +5,12 @@
  * what it waits for. */
 #include "net/site_int.h"
 #include <stdio.h>
+#include <string.h>
 
 struct peer_status {
     uint8_t state;
     uint32_t idle_ms;
-    char text[200];
+    char text[320];
 };
 
 static bool parse_status(struct ctx *cx, struct bytes b, struct peer_status *out)
@@ -62,7 +63,7 @@ void site_tell_life(struct site_pipe *p)
     struct ctx *cx = &p->node->cx;
     struct arena_mark mark = arena_mark(cx->mem);
     char text[400];
-    snprintf(text, sizeof text, "%.220s; its task: %.140s", link_text(cx, link),
+    snprintf(text, sizeof text, "%.170s; its task: %.215s", link_text(cx, link),
              link->local && !peer.text[0] ? "at this site"
              : peer.text[0]               ? peer.text
                                           : "nothing heard of it yet");
@@ -78,7 +79,7 @@ void site_tell_life(struct site_pipe *p)
  * circle of waiting tasks grows older, while a chain that ends in one that computes does not. */
 static size_t own_status(struct site_pipe *p, uint8_t out[STATUS_MAX])
 {
-    char text[200];
+    char text[320], more[200] = "";
     struct peer_status peer;
     uint64_t now = clock_ms(), age, idle = now - p->cpu_changed_ms;
     const struct task_wait *w = &p->wait;
@@ -94,6 +95,9 @@ static size_t own_status(struct site_pipe *p, uint8_t out[STATUS_MAX])
     } else {
         snprintf(text, sizeof text, "computes, %.1f s of processor time so far", (double)p->cpu_ms / 1000);
     }
+    if (p->ev.describe) p->ev.describe(p->ev.arg, more, sizeof more);
+    size_t n_text = strlen(text);
+    if (*more) snprintf(text + n_text, sizeof text - n_text, "; last log line: %s", more);
     struct buf b = {0};
     buf_u8(&b, (uint8_t)state);
     buf_u32(&b, idle < UINT32_MAX ? (uint32_t)idle : UINT32_MAX);

@@ -246,7 +246,7 @@ def left_over(w):
                 found += [f"folder of no job: {n}" for n in names if n not in jobs]
             if parts[-1] == "checkpoint" and jobs.get(parts[-4]) == "success":
                 found.append(f"checkpoint of a job that succeeded: {folder}")
-            found += [f"{folder}/{f}" for f in files if f.endswith(".tmp")]
+            found += [f"{folder}/{f}" for f in files + names if f.endswith((".tmp", ".part"))]
             if parts[-1] == "spill":
                 found += [f"{folder}/{f}" for f in files]
     return found

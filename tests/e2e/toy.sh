@@ -131,6 +131,7 @@ check "failed at the host, too" test "$(status_at host)" = failed
 refuses "a task that crashes" 15 "killed by signal 11 (SIGSEGV)" submit ping_dsl.json crash_conf.json --wait
 refuses "its last log lines are shown" 15 "about to crash" submit ping_dsl.json crash_conf.json --wait
 refuses "a silent peer" 15 "ping_1 at guest 9999" submit ping_dsl.json silent_conf.json --wait
+grep -q 'waited for pong.* of host 10000 for .*; the link to party 10000 is up.*; its task: .* s of processor.*; last log line: .*task starts' "$dir/out"; say $? "its deadline's text is all that is known"
 refuses "a job's timeout" 12 "timeout" submit ping_dsl.json timeout_conf.json --wait
 
 # ---- tables, a model, a prediction ----

@@ -13,6 +13,7 @@ static const char schema_sql[] =
     " created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, progress INTEGER "
     "NOT NULL, outputs_gone INTEGER NOT NULL DEFAULT 0, logs_gone INTEGER NOT NULL DEFAULT 0)"
     " WITHOUT ROWID;"
+    "CREATE INDEX jobs_created ON jobs(created_ms);"
     "CREATE INDEX jobs_open ON jobs(job) WHERE status IN ('waiting','running');"
     "CREATE TABLE tasks(job TEXT NOT NULL, component TEXT NOT NULL, role TEXT NOT NULL, party INTEGER NOT "
     "NULL,"
@@ -35,6 +36,8 @@ static const char *const schema_steps[] = {
     /* 1 to 2: of which jobs keep_outputs and keep_logs have removed the files */
     "ALTER TABLE jobs ADD COLUMN outputs_gone INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE jobs ADD COLUMN logs_gone INTEGER NOT NULL DEFAULT 0;",
+    /* 2 to 3: small enough to be counted, which the rows themselves are not */
+    "CREATE INDEX IF NOT EXISTS jobs_created ON jobs(created_ms);",
 };
 static const struct schema_db schema = {schema_sql, schema_steps, 1 + LEN(schema_steps)};
 
@@ -79,7 +82,7 @@ static const char *const sql_text[SQL_COUNT] = {
                     "progress=?7 WHERE job=?1",
     [SQL_JOB] = "SELECT " JOB_COLUMNS " FROM jobs WHERE job=?",
     [SQL_SET_CONF] = "UPDATE jobs SET conf=?2 WHERE job=?1",
-    [SQL_COUNT_JOBS] = "SELECT count(*) FROM jobs",
+    [SQL_COUNT_JOBS] = "SELECT count(*) FROM jobs INDEXED BY jobs_created",
     [SQL_JOBS] = "SELECT " JOB_COLUMNS " FROM jobs ORDER BY job DESC LIMIT ?",
     [SQL_OPEN] = "SELECT " JOB_COLUMNS " FROM jobs WHERE status IN ('waiting','running') ORDER BY job",
     [SQL_PUT_TASK] =

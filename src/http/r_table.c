@@ -249,7 +249,7 @@ static status tracking_job(struct call *c)
     struct row_job *jobs;
     size_t n_jobs;
     CLEANUP(json_decrefp) json_t *list = json_array();
-    TRY(rows_recent(c, 0, false, &jobs, &n_jobs));
+    TRY(rows_recent(c, 0, false, NULL, &jobs, &n_jobs));
     for (size_t i = 0; i < n_jobs; i++) {
         if (i && strcmp(jobs[i].id, jobs[i - 1].id) == 0) continue;
         if (job_reads(c, &jobs[i], &n)) json_array_append_new(list, json_string(jobs[i].id));

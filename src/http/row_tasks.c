@@ -192,8 +192,27 @@ static status task_row_json(struct call *c, const struct row_job *j, const struc
 }
 
 /* Guests before hosts before arbiters, each in the DSL's order. */
+/* Is there no simple filter that this task fails? Lists and the other columns are row_matches'. */
+static bool may_match(const struct task_row *t, const json_t *filters)
+{
+    char party[12], given[24];
+    snprintf(party, sizeof party, "%u", t->party.id);
+    const char *have[] = {t->component, role_name(t->party.role), party, run_status_name(t->status)};
+    static const char *const keys[] = {"component_name", "role", "party_id", "status"};
+    for (size_t i = 0; i < LEN(keys); i++) {
+        const json_t *v = json_object_get(filters, keys[i]);
+        const char *want = json_string_value(v);
+        if (json_is_integer(v)) {
+            snprintf(given, sizeof given, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+            want = given;
+        }
+        if (want && strcmp(want, have[i]) != 0) return false;
+    }
+    return true;
+}
+
 static status in_order(struct call *c, const struct row_job *j, const struct task_row *tasks, size_t n,
-                       const json_t *conf, json_t *list)
+                       const json_t *conf, const json_t *filters, json_t *list)
 {
     const char *component;
     json_t *v;
@@ -202,6 +221,7 @@ static status in_order(struct call *c, const struct row_job *j, const struct tas
         {
             for (size_t i = 0; i < n; i++) {
                 if (tasks[i].party.role != r || strcmp(tasks[i].component, component) != 0) continue;
+                if (!may_match(&tasks[i], filters)) continue;
                 struct row_job as = *j;
                 json_t *row = NULL;
                 as.me = tasks[i].party;
@@ -212,7 +232,7 @@ static status in_order(struct call *c, const struct row_job *j, const struct tas
     return OK;
 }
 
-status rows_tasks(struct call *c, const char *id, json_t **out)
+status rows_tasks(struct call *c, const char *id, const json_t *filters, json_t **out)
 {
     struct row_job *jobs;
     struct task_row *tasks, own;
@@ -228,7 +248,7 @@ status rows_tasks(struct call *c, const char *id, json_t **out)
         } else {
             TRY(jobdb_tasks(c->cx, c->w->jobs, id, &tasks, &n));
         }
-        TRY(in_order(c, &jobs[0], tasks, n, conf, list));
+        TRY(in_order(c, &jobs[0], tasks, n, conf, filters, list));
     }
     *out = TAKE(list);
     return OK;

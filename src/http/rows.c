@@ -136,7 +136,19 @@ status rows_of_job(struct call *c, const char *id, struct row_job **out, size_t 
 }
 
 /* Two lists, each newest first, become one. */
-status rows_recent(struct call *c, size_t max, bool open_only, struct row_job **out, size_t *n)
+static bool has_status(enum run_status st, const json_t *want)
+{
+    const char *have = run_status_name(st), *one = json_string_value(want);
+    if (one) return strcmp(one, have) == 0;
+    for (size_t i = 0; i < json_array_size(want); i++) {
+        const char *w = json_string_value(json_array_get(want, i));
+        if (w && strcmp(w, have) == 0) return true;
+    }
+    return !json_is_array(want) || json_array_size(want) == 0;
+}
+
+status rows_recent(struct call *c, size_t max, bool open_only, const json_t *filters, struct row_job **out,
+                   size_t *n)
 {
     struct job_row *jobs;
     struct doc *docs;
@@ -153,7 +165,8 @@ status rows_recent(struct call *c, size_t max, bool open_only, struct row_job **
         size_t at = open_only ? n_jobs - 1 - i : i; /* open ones come oldest first */
         bool job = k >= n_docs || (i < n_jobs && strcmp(jobs[at].job, docs[k].key) > 0);
         if (job) {
-            TRY(add_rows(c, &jobs[at], list, n_docs + n_jobs * ROLE_COUNT + 1, n));
+            if (has_status(jobs[at].status, json_object_get(filters, "status")))
+                TRY(add_rows(c, &jobs[at], list, n_docs + n_jobs * ROLE_COUNT + 1, n));
             i++;
             continue;
         }

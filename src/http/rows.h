@@ -21,11 +21,14 @@ struct row_job { /* one job at one party of this site */
 };
 /* Rows of one job at this site, those of its initiator first; none when it is unknown. */
 status rows_of_job(struct call *c, const char *id, struct row_job **out, size_t *n);
-/* Rows of jobs newest first: of all, or of those that have not ended. */
-status rows_recent(struct call *c, size_t max, bool open_only, struct row_job **out, size_t *n);
+/* Rows of jobs newest first: of all, or of those that have not ended. filters (NULL: none): a "status" (text or list) that
+ * spares the reading of others; max counts what is left. */
+status rows_recent(struct call *c, size_t max, bool open_only, const json_t *filters, struct row_job **out,
+                   size_t *n);
 status row_job_json(struct call *c, const struct row_job *j, json_t **out);
-/* Rows of the tasks of a job: the newest attempt of each, by role, party and place in the DSL. */
-status rows_tasks(struct call *c, const char *id, json_t **out);
+/* Rows of the tasks of a job: the newest attempt of each, by role, party and place in the DSL. filters (NULL: none) spare
+ * the making of rows that row_matches would refuse for role, party, component or status; others may still be refused. */
+status rows_tasks(struct call *c, const char *id, const json_t *filters, json_t **out);
 /* Does the row answer the request's filters: "job_id", "role", ... as f_ columns; a list is any of them? *used: how many. */
 bool row_matches(const json_t *row, const json_t *filters, size_t *used);
 /* {"guest": [9999], ...} of a conf; caller owns. */

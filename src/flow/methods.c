@@ -39,6 +39,13 @@ static status site_status(struct request *rq, json_t **out)
         (json_int_t)(s->api ? s->http->port(s->api) : 0), "jobs_running", (json_int_t)running, "jobs_waiting",
         (json_int_t)waiting, "tasks", (json_int_t)tasks, "notices", (json_int_t)notices_waiting(s),
         "draining", (int)s->draining, "links", list, "settings", settings);
+    struct node_memory m;
+    node_memory(s->node, &m);
+    if (*out)
+        json_object_set_new(*out, "messages",
+                            json_pack("{s:I,s:I,s:I,s:I}", "memory", (json_int_t)m.memory, "memory_most",
+                                      (json_int_t)m.memory_most, "disk", (json_int_t)m.disk, "disk_most",
+                                      (json_int_t)m.disk_most));
     return *out ? OK : FAIL(&rq->cx, NOMEM, "an answer");
 }
 

@@ -7,7 +7,7 @@
 static const struct words {
     const char *command, *sub, *options; /* sub "": of the command itself */
 } table[] = {
-    {"site", "init", "--party --name --listen --peer --ca --json"},
+    {"site", "init", "--party --name --listen --http --auth --peer --ca --json"},
     {"site", "run", "--foreground --set --json"},
     {"site", "status", "--json"},
     {"site", "stop", "--drain --json"},
@@ -39,6 +39,9 @@ static const struct words {
     {"table", "export", "--site --out --json"},
     {"table", "delete", "--site --json"},
     {"table", "uploads", "--site --rows --json"},
+    {"key", "add", "--site --role --json"},
+    {"key", "list", "--site --json"},
+    {"key", "revoke", "--site --json"},
     {"predict", "", "--site --version --model --table --host-table --out --wait --json"},
     {"status", "", "--site --json"},
     {"doctor", "", "--site --quick --bundle --json"},

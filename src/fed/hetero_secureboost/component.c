@@ -87,7 +87,7 @@ static const struct param params[] = {
     {"callback_param.use_first_metric_only", PARAM_BOOL, false, "false", NULL, 0, 0, PARAM_BUILT,
      "early stopping looks at the first metric only"},
     {"callback_param.save_freq", PARAM_INT, false, "1", NULL, 0, 0, PARAM_UNBUILT,
-     "norn has no checkpoints here yet"},
+     "norn keeps a checkpoint of every tree"},
     {"validation_freqs", PARAM_ANY, true, "null", NULL, 0, 0, PARAM_BUILT,
      "same as callback_param.validation_freqs"},
     {"early_stopping_rounds", PARAM_INT, true, "null", NULL, 1, SBT_ROUNDS_MAX, PARAM_BUILT,

@@ -24,7 +24,7 @@ def conf(name, content):
 def run(command, *args, want=0, note="", says=""):
     """want: the retcode expected; None: the command prints no JSON and must end with exit code 0."""
     global failed
-    r = subprocess.run([flow, *command.split(), *map(str, args)], env=env, capture_output=True, text=True, timeout=180)
+    r = subprocess.run([flow, *command.split(), *map(str, args)], env=env, cwd=folder, capture_output=True, text=True, timeout=180)
     text = r.stdout[r.stdout.find("{"):] if "{" in r.stdout else ""
     try:
         answer = json.JSONDecoder().raw_decode(text)[0] if text else None
@@ -44,7 +44,7 @@ def run(command, *args, want=0, note="", says=""):
 
 def wait(job, role="guest"):
     for _ in range(600):
-        a = subprocess.run([flow, "job", "query", "-j", job, "-r", role], env=env, capture_output=True, text=True).stdout
+        a = subprocess.run([flow, "job", "query", "-j", job, "-r", role], env=env, cwd=folder, capture_output=True, text=True).stdout
         d = json.JSONDecoder().raw_decode(a[a.find("{"):])[0]["data"]
         if d and d[0]["f_status"] not in ("waiting", "running"):
             return d[0]["f_status"]

@@ -2,8 +2,8 @@
 # FATE's own clients, unmodified from PyPI, against two norn sites with authentication on: the pipeline SDK and every flow
 # subcommand. usage: compat.sh NORN VENV_DIR [--table]; prints TAP. Skipped where PyPI cannot be reached and VENV_DIR is not there.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
 NORN=$(realpath "$1") venv=$2
+cd "$(dirname "$0")/../.."
 shared=$(realpath "${NORN_SHARED:-../shared}")
 [ -d "$shared/data" ] || { echo "1..0 # SKIP no shared data"; exit 0; }
 if [ ! -x "$venv/bin/flow" ]; then

@@ -2,8 +2,8 @@
 # The job of ../shared/golden/hetero_secureboost on two sites through the HTTP API, then each recorded answer held against norn's.
 # usage: golden_api.sh NORN; prints TAP.
 set -euo pipefail
+NORN=$(realpath "$1")
 cd "$(dirname "$0")/../.."
-NORN=$1
 shared=${NORN_SHARED:-../shared}
 golden=$shared/golden/hetero_secureboost
 [ -d "$golden" ] || { echo "1..0 # SKIP no shared data"; exit 0; }

@@ -1,8 +1,8 @@
 #!/bin/bash
 # The HTTP API's refusals and what hostile requests get. usage: http_api.sh NORN; prints TAP.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
 norn=$(realpath "$1") seed=${TEST_SEED:-1}
+cd "$(dirname "$0")/../.."
 dir=$(mktemp -d "${TMPDIR:-/tmp}/norn-http-XXXXXX")
 trap '"$norn" site stop "$dir/site" >/dev/null 2>&1 || true; [ -n "${KEEP:-}" ] || rm -rf "$dir"' EXIT
 "$norn" ca init "$dir/ca" --name t >/dev/null

@@ -4,7 +4,7 @@
 # usage: resume.sh NORN        CUT=60: seconds of a cut that is survived (4)
 set -u
 [ -x "$1" ] || { echo "usage: resume.sh NORN"; exit 2; }
-NORN=$1
+NORN=$(realpath "$1")
 cd "$(dirname "$0")/../.." || exit 2
 . bench/sites.sh
 export NORN_TEST_SEEDS=1 NORN_TEST_SEED=7

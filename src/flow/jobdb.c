@@ -130,6 +130,7 @@ static const char *const sql_text[SQL_COUNT] = {
 struct jobdb {
     sqlite3 *db;
     sqlite3_stmt *stmts[SQL_COUNT];
+    bool lost; /* a text of a row, for want of memory */
 };
 
 static const char *const status_names[RUN_COUNT] = {"waiting",  "running", "success", "failed",
@@ -260,10 +261,20 @@ status jobdb_check(struct ctx *cx, struct jobdb *db, const char **out)
 
 /* ---- rows ---- */
 
-static const char *text_at(struct ctx *cx, sqlite3_stmt *s, int i)
+/* "" and db->lost: out of memory. Columns are NOT NULL. */
+static const char *text_at(struct ctx *cx, struct jobdb *db, sqlite3_stmt *s, int i)
 {
-    const char *t = arena_strdup(cx->mem, (const char *)sqlite3_column_text(s, i));
+    const char *p = (const char *)sqlite3_column_text(s, i), *t = p ? arena_strdup(cx->mem, p) : NULL;
+    db->lost = db->lost || !t;
     return t ? t : "";
+}
+
+/* After the texts of one or all rows: none may be missing in silence. */
+static status texts_ok(struct ctx *cx, struct jobdb *db)
+{
+    bool lost = db->lost;
+    db->lost = false;
+    return lost ? FAIL(cx, NOMEM, "job database: rows") : OK;
 }
 
 static enum run_status status_at(sqlite3_stmt *s, int i)
@@ -291,18 +302,25 @@ static void *grow(struct ctx *cx, void *list, size_t n, size_t size)
     return more;
 }
 
-static void read_job(struct ctx *cx, sqlite3_stmt *s, struct job_row *j)
+/* The statement must not stay in the middle of its rows: that is a read transaction that no one ends. */
+static status no_room(struct ctx *cx, sqlite3_stmt *s, size_t count)
+{
+    sqlite3_reset(s);
+    return FAIL(cx, NOMEM, "%zu rows", count);
+}
+
+static void read_job(struct ctx *cx, struct jobdb *db, sqlite3_stmt *s, struct job_row *j)
 {
     *j = (struct job_row){
-        .job = text_at(cx, s, 0),
+        .job = text_at(cx, db, s, 0),
         .initiator = party_at(s, 1),
         .driving = sqlite3_column_int(s, 3) != 0,
         .status = status_at(s, 4),
-        .reason = text_at(cx, s, 5),
+        .reason = text_at(cx, db, s, 5),
         .attempt = sqlite3_column_int64(s, 6),
-        .dsl = text_at(cx, s, 7),
-        .conf = text_at(cx, s, 8),
-        .model_id = text_at(cx, s, 9),
+        .dsl = text_at(cx, db, s, 7),
+        .conf = text_at(cx, db, s, 8),
+        .model_id = text_at(cx, db, s, 9),
         .seed = sqlite3_column_int64(s, 10),
         .created_ms = sqlite3_column_int64(s, 11),
         .started_ms = sqlite3_column_int64(s, 12),
@@ -356,8 +374,11 @@ status jobdb_job(struct ctx *cx, struct jobdb *db, const char *job, struct job_r
     TRY(query(cx, db, SQL_JOB, &s, "s", job));
     TRY(step(cx, db, s, &row));
     if (!row) return FAIL(cx, NOTFOUND, "no job %.40s at this site", job);
-    read_job(cx, s, out);
+    struct job_row j;
+    read_job(cx, db, s, &j);
     sqlite3_reset(s);
+    TRY(texts_ok(cx, db));
+    *out = j;
     return OK;
 }
 
@@ -368,9 +389,10 @@ static status all_jobs(struct ctx *cx, struct jobdb *db, sqlite3_stmt *s, struct
     for (bool row;;) {
         TRY(step(cx, db, s, &row));
         if (!row) break;
-        if (!(list = grow(cx, list, count, sizeof *list))) return FAIL(cx, NOMEM, "%zu rows", count);
-        read_job(cx, s, &list[count++]);
+        if (!(list = grow(cx, list, count, sizeof *list))) return no_room(cx, s, count);
+        read_job(cx, db, s, &list[count++]);
     }
+    TRY(texts_ok(cx, db));
     *out = list, *n = count;
     return OK;
 }
@@ -415,27 +437,28 @@ status jobdb_tasks(struct ctx *cx, struct jobdb *db, const char *job, struct tas
     for (bool row;;) {
         TRY(step(cx, db, s, &row));
         if (!row) break;
-        if (!(list = grow(cx, list, count, sizeof *list))) return FAIL(cx, NOMEM, "%zu rows", count);
+        if (!(list = grow(cx, list, count, sizeof *list))) return no_room(cx, s, count);
         list[count++] = (struct task_row){
-            .job = text_at(cx, s, 0),
-            .component = text_at(cx, s, 1),
+            .job = text_at(cx, db, s, 0),
+            .component = text_at(cx, db, s, 1),
             .party = party_at(s, 2),
             .attempt = sqlite3_column_int64(s, 4),
-            .module = text_at(cx, s, 5),
+            .module = text_at(cx, db, s, 5),
             .local = sqlite3_column_int(s, 6) != 0,
             .status = status_at(s, 7),
-            .error = text_at(cx, s, 8),
+            .error = text_at(cx, db, s, 8),
             .pid = sqlite3_column_int64(s, 9),
             .started_ms = sqlite3_column_int64(s, 10),
             .ended_ms = sqlite3_column_int64(s, 11),
-            .unit = text_at(cx, s, 12),
+            .unit = text_at(cx, db, s, 12),
             .done = sqlite3_column_int64(s, 13),
             .all = sqlite3_column_int64(s, 14),
             .sent = sqlite3_column_int64(s, 15),
             .received = sqlite3_column_int64(s, 16),
-            .summary = text_at(cx, s, 17),
+            .summary = text_at(cx, db, s, 17),
         };
     }
+    TRY(texts_ok(cx, db));
     *out = list, *n = count;
     return OK;
 }
@@ -459,10 +482,11 @@ status jobdb_metrics(struct ctx *cx, struct jobdb *db, const char *job, const ch
     for (bool row;;) {
         TRY(step(cx, db, s, &row));
         if (!row) break;
-        if (!(list = grow(cx, list, count, sizeof *list))) return FAIL(cx, NOMEM, "%zu rows", count);
-        list[count++] =
-            (struct metric_row){text_at(cx, s, 0), text_at(cx, s, 1), text_at(cx, s, 2), text_at(cx, s, 3)};
+        if (!(list = grow(cx, list, count, sizeof *list))) return no_room(cx, s, count);
+        list[count++] = (struct metric_row){text_at(cx, db, s, 0), text_at(cx, db, s, 1),
+                                            text_at(cx, db, s, 2), text_at(cx, db, s, 3)};
     }
+    TRY(texts_ok(cx, db));
     *out = list, *n = count;
     return OK;
 }
@@ -485,18 +509,19 @@ status jobdb_outputs(struct ctx *cx, struct jobdb *db, const char *job, struct o
     for (bool row;;) {
         TRY(step(cx, db, s, &row));
         if (!row) break;
-        if (!(list = grow(cx, list, count, sizeof *list))) return FAIL(cx, NOMEM, "%zu rows", count);
+        if (!(list = grow(cx, list, count, sizeof *list))) return no_room(cx, s, count);
         list[count++] = (struct output_row){
-            .component = text_at(cx, s, 0),
+            .component = text_at(cx, db, s, 0),
             .party = party_at(s, 1),
             .attempt = sqlite3_column_int64(s, 3),
             .position = sqlite3_column_int64(s, 4),
-            .name = text_at(cx, s, 5),
-            .path = text_at(cx, s, 6),
+            .name = text_at(cx, db, s, 5),
+            .path = text_at(cx, db, s, 6),
             .n_rows = sqlite3_column_int64(s, 7),
             .n_cols = sqlite3_column_int64(s, 8),
         };
     }
+    TRY(texts_ok(cx, db));
     *out = list, *n = count;
     return OK;
 }
@@ -516,8 +541,9 @@ status jobdb_old(struct ctx *cx, struct jobdb *db, enum jobdb_kept what, int64_t
     for (bool row;;) {
         TRY(step(cx, db, s, &row));
         if (!row) break;
-        if (count < max) list[count++] = text_at(cx, s, 0);
+        if (count < max) list[count++] = text_at(cx, db, s, 0);
     }
+    TRY(texts_ok(cx, db));
     *out = list, *n = count;
     return OK;
 }

@@ -172,10 +172,10 @@ static status warn_unused(struct ctx *cx, const struct plan *p)
 
 status plan_make(struct ctx *cx, json_t *dsl, json_t *conf, struct plan *out)
 {
-    struct plan p = {.dsl_json = json_incref(dsl), .conf_json = json_incref(conf), .warnings = json_array()};
-    TRY(keep(cx, p.dsl_json));
-    TRY(keep(cx, p.conf_json));
-    TRY(keep(cx, p.warnings));
+    struct plan p = {0};
+    TRY(keep(cx, p.dsl_json = json_incref(dsl))); /* one by one: what is not yet taken cannot be left behind */
+    TRY(keep(cx, p.conf_json = json_incref(conf)));
+    TRY(keep(cx, p.warnings = json_array()));
     TRY(conf_parse(cx, conf, &p.conf, p.warnings));
     TRY(dsl_parse(cx, dsl, &p.dsl));
     TRY(find_modules(cx, &p));

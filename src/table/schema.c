@@ -84,17 +84,17 @@ status schema_check(struct ctx *cx, const char *id_name, const struct column_spe
     return check_unique(cx, id_name, cols, n_cols);
 }
 
+/* NULL: out of memory. */
 static json_t *columns_json(const struct schema *s)
 {
-    json_t *a = json_array();
+    CLEANUP(json_decrefp) json_t *a = json_array();
     for (size_t i = 0; i < s->n_cols; i++) {
         const struct column_spec *c = &s->cols[i];
-        json_t *o = json_pack("{s:s, s:s, s:s}", "name", c->name, "type", col_type_name(c->type), "kind",
-                              col_kind_name(c->kind));
-        if (c->anonymous) json_object_set_new(o, "anonymous", json_string(c->anonymous));
-        json_array_append_new(a, o);
+        json_t *o = json_pack("{s:s, s:s, s:s, s:s*}", "name", c->name, "type", col_type_name(c->type), "kind",
+                              col_kind_name(c->kind), "anonymous", c->anonymous);
+        if (!o || json_array_append_new(a, o)) return NULL; /* a column less would be another table */
     }
-    return a;
+    return TAKE(a);
 }
 
 status schema_write(struct ctx *cx, const char *folder, const struct schema *s, const json_t *meta)

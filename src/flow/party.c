@@ -427,13 +427,34 @@ void party_end(struct job *j, enum run_status st, const char *reason, const stru
     job_unref(j);
 }
 
+/* The job has ended here already: told twice, or both ended it while the link was down, each for its reason. The
+ * initiator's is the one that stands. */
+static status end_again(struct request *rq, const json_t *body)
+{
+    struct ctx *cx = &rq->cx;
+    const char *id, *word, *reason;
+    enum run_status st;
+    struct job_row row;
+    TRY(js_get_str(cx, body, "job", &id));
+    TRY(js_get_str(cx, body, "status", &word));
+    TRY(js_get_str(cx, body, "reason", &reason));
+    if (!run_status_parse(word, &st) || !run_ended(st)) return FAIL(cx, PROTO, "status \"%.40s\"", word);
+    if (jobdb_job(cx, rq->site->db, id, &row).code) return OK;
+    if (row.initiator.id != rq->party || row.driving || !run_ended(row.status) || row.status == RUN_SUCCESS ||
+        st == RUN_SUCCESS || (row.status == st && strcmp(row.reason, reason) == 0))
+        return OK;
+    row.status = st, row.reason = arena_strndup(cx->mem, reason, strnlen(reason, ERROR_MAX));
+    if (!row.reason) return FAIL(cx, NOMEM, "a reason");
+    return jobdb_set_job(cx, rq->site->db, &row);
+}
+
 static status end(struct request *rq, const json_t *body)
 {
     struct job *j = NULL;
     struct job_task *failed = NULL;
     const char *word, *reason;
     enum run_status st;
-    if (job_of(rq, body, &j).code) return OK; /* told twice */
+    if (job_of(rq, body, &j).code) return end_again(rq, body);
     if (j->row.initiator.id != rq->party || j->row.driving)
         return FAIL(&rq->cx, AUTH, "job %s is not party %u's to end", j->row.job, rq->party);
     TRY(js_get_str(&rq->cx, body, "status", &word));
@@ -474,7 +495,9 @@ static status stop(struct request *rq, const json_t *body)
             takes_part = takes_part || sites[i] == rq->party;
         if (!takes_part)
             return FAIL(&rq->cx, AUTH, "party %u takes no part in job %s", rq->party, j->row.job);
-        drive_end(j, RUN_CANCELED, why, NULL);
+        const char *word = json_string_value(json_object_get(body, "status"));
+        bool fails = word && strcmp(word, "failed") == 0; /* the site is stopped, nobody meant this job */
+        drive_end(j, fails && !operator? RUN_FAILED : RUN_CANCELED, why, NULL);
         return OK;
     }
     if (!operator) return FAIL(&rq->cx, AUTH, "job %s is not driven here", j->row.job);

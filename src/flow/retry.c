@@ -99,7 +99,10 @@ void task_again(struct job_task *t, int64_t attempt, const struct job_task *fail
     struct job *j = t->job;
     bool its_own = !failed || failed == t;
     if (!run_ended(t->row.status)) task_set(t, RUN_FAILED, why);
-    if (t->run) run_stop(t, its_own ? NULL : failed, why);
+    if (t->run)
+        run_stop(t, its_own ? NULL : failed, why);
+    else if (t->row.local) /* it had succeeded here, but not everywhere */
+        keep_remove(j->site, arena_printf(j->mem, "%s/out.%" PRId64, task_dir(&j->cx, t), t->row.attempt));
     node_reclaim(j->site->node, j->row.job, t->name);
     t->curable = t->start_when_gone = false;
     struct task_row *r = &t->row;

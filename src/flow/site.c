@@ -156,7 +156,9 @@ void site_stop(struct site *s, const char *why)
             drive_end(j, RUN_FAILED, reason, NULL);
         } else {
             uint32_t initiator = j->row.initiator.id;
-            CLEANUP(json_decrefp) json_t *tell = json_pack("{s:s,s:s}", "job", j->row.job, "reason", reason);
+            CLEANUP(json_decrefp)
+            json_t *tell =
+                json_pack("{s:s,s:s,s:s}", "job", j->row.job, "reason", reason, "status", "failed");
             party_end(j, RUN_FAILED, reason, NULL);
             site_notify(s, initiator, "job.stop", tell);
         }

@@ -171,6 +171,7 @@ status sbt_write_predictions(struct ctx *cx, const struct sbt_model *m, double t
         for (size_t at = 0, n = part[k].table->n_rows; at < n; at += BATCH)
             TRY(write_rows(cx, &w, &part[k], at, at + BATCH < n ? at + BATCH : n));
     TRY(table_writer_finish(cx, to, NULL));
+    table_writer_freep(&to); /* it lies beyond the mark */
     arena_rewind(cx->mem, mark);
     return OK;
 }

@@ -137,7 +137,7 @@ static bool next_class(struct detail *d, struct bytes *name, double *p)
 {
     bool single = eat(d, '\''), quoted = single || eat(d, '"');
     const char *end = quoted ? memchr(d->p, single ? '\'' : '"', (size_t)(d->end - d->p)) : NULL;
-    if (!end) return false;
+    if (!end || memchr(d->p, 0, (size_t)(end - d->p))) return false;
     *name = (struct bytes){(const uint8_t *)d->p, (size_t)(end - d->p)};
     d->p = end + 1;
     if (!eat(d, ':') || d->p == d->end) return false;

@@ -3,7 +3,7 @@
 by a seeded schedule; and a checker: each job's result is the undisturbed one, or it has ended with a reason at all parties,
 the same one; at the end nothing is left over.
 
-usage: disturb.py NORN [--jobs 50] [--seed 1] [--dir DIR]     TAP on stdout; DIR (a new one) is kept when something is wrong"""
+usage: disturb.py NORN [--jobs 50] [--seed 1] [--exchange] [--dir DIR]     --exchange: through a third site, disturbed like them. TAP on stdout; DIR (a new one) is kept when something is wrong"""
 import argparse, hashlib, json, os, random, shutil, signal, socket, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -22,16 +22,30 @@ def free_port():
 
 
 class World:
-    def __init__(self, norn, folder):
+    def __init__(self, norn, folder, exchange):
         self.norn, self.dir, self.hops = os.path.realpath(norn), folder, []
+        self.sites = [*PARTY, "exchange"] if exchange else list(PARTY)
         self.env = dict(os.environ, NORN_TEST_SEEDS="1", NORN_TEST_SEED="7")
         port = {s: free_port() for s in PARTY}
         self.call("ca", "init", f"{folder}/ca", "--name", "test")
+        if exchange:
+            self.star(folder)
+            return
         for site, peer in (("guest", "host"), ("host", "guest")):
             hop = free_port()
             self.hops.append(subprocess.Popen([sys.executable, f"{ROOT}/tests/e2e/hop.py", str(hop), str(port[peer]), f"{folder}/cut"]))
             self.call("site", "init", f"{folder}/{site}", "--party", str(PARTY[site]), "--listen", f"127.0.0.1:{port[site]}",
                       "--http", "none", "--peer", f"{PARTY[peer]}=127.0.0.1:{hop}", "--ca", f"{folder}/ca")
+
+    def star(self, folder):
+        port = free_port()
+        self.call("site", "init", f"{folder}/exchange", "--party", "10001", "--listen", f"127.0.0.1:{port}", "--peer", "9999",
+                  "--peer", "10000", "--http", "none", "--ca", f"{folder}/ca")
+        for site, peer in (("guest", "host"), ("host", "guest")):
+            hop = free_port()
+            self.hops.append(subprocess.Popen([sys.executable, f"{ROOT}/tests/e2e/hop.py", str(hop), str(port), f"{folder}/cut"]))
+            self.call("site", "init", f"{folder}/{site}", "--party", str(PARTY[site]), "--listen", "none", "--peer", f"10001=127.0.0.1:{hop}",
+                      "--peer", f"{PARTY[peer]}=via 10001", "--http", "none", "--ca", f"{folder}/ca")
 
     def call(self, *args, check=True, timeout=60):
         r = subprocess.run([self.norn, *args], env=self.env, capture_output=True, text=True, timeout=timeout)
@@ -43,10 +57,11 @@ class World:
         return f"{self.dir}/{s}"
 
     def start(self, s):
-        self.call("site", "run", self.site(s), "--set", f"task_deadline={DEADLINE_S}s", "--set", "heartbeat=300ms")
+        self.call("site", "run", self.site(s), "--set", f"task_deadline={DEADLINE_S}s", "--set", "heartbeat=300ms",
+                  *(("--set", "exchange_memory=64MiB") if s == "exchange" else ()))
 
     def stop_all(self):
-        for s in PARTY:
+        for s in self.sites:
             self.call("site", "stop", self.site(s), check=False)
         for h in self.hops:
             h.kill()
@@ -69,7 +84,7 @@ class World:
     def linked(self):
         for _ in range(600):
             r = self.call("site", "status", self.site("guest"), check=False)
-            if any(line.startswith("  party") and " up " in line for line in r.stdout.splitlines()):
+            if any(line.startswith("  party 10000") and " up " in line for line in r.stdout.splitlines()):
                 return
             time.sleep(0.05)
         raise RuntimeError("the sites do not find each other")
@@ -147,13 +162,13 @@ class Disturber:
         """One fault, from its beginning to its end; says what it was."""
         w, r = self.w, self.rng
         kind = r.choice(["task", "task", "site", "site", "both", "freeze task", "freeze site", "cut", "cut", "long cut", "stop"])
-        s = r.choice(list(PARTY))
+        s = r.choice(w.sites)
         seconds = r.uniform(0.05, 2)
         if kind == "task":
             for pid in w.children(s)[:1]:
                 self.kill(pid, signal.SIGKILL)
         elif kind in ("site", "both"):
-            sites = list(PARTY) if kind == "both" else [s]
+            sites = list(w.sites) if kind == "both" else [s]
             r.shuffle(sites)
             for x in sites:
                 self.kill(w.pid(x), signal.SIGKILL)
@@ -260,15 +275,16 @@ def main():
     a.add_argument("norn")
     a.add_argument("--jobs", type=int, default=50)
     a.add_argument("--seed", type=int, default=1)
+    a.add_argument("--exchange", action="store_true")
     a.add_argument("--dir")
     a = a.parse_args()
     folder = a.dir or tempfile.mkdtemp(prefix="norn-disturb-")
     os.makedirs(folder, exist_ok=True)
     rng, coin, c, since = random.Random(a.seed), random.Random(~a.seed), Checker(), time.time()
-    w = World(a.norn, folder)
+    w = World(a.norn, folder, a.exchange)
     count = dict(good=0, failed=0, hung=0, wrong=0, mute=0, own=0)
     try:
-        for s in PARTY:
+        for s in w.sites:
             w.start(s)
         w.linked()
         for s, f in (("guest", "bank"), ("guest", "bank_new"), ("host", "clinic"), ("host", "clinic_new")):
@@ -293,7 +309,7 @@ def main():
             for _ in range(rng.randint(1, 3)):
                 time.sleep(rng.uniform(0, 0.6))
                 faults.append(d.once())
-            for s in PARTY:
+            for s in w.sites:
                 if not w.pid(s):
                     w.start(s)
             for kind, retries, job in batch:

@@ -173,7 +173,8 @@ static status warn_unused(struct ctx *cx, const struct plan *p)
 status plan_make(struct ctx *cx, json_t *dsl, json_t *conf, struct plan *out)
 {
     struct plan p = {0};
-    TRY(keep(cx, p.dsl_json = json_incref(dsl))); /* one by one: what is not yet taken cannot be left behind */
+    TRY(keep(cx,
+             p.dsl_json = json_incref(dsl))); /* one by one: what is not yet taken cannot be left behind */
     TRY(keep(cx, p.conf_json = json_incref(conf)));
     TRY(keep(cx, p.warnings = json_array()));
     TRY(conf_parse(cx, conf, &p.conf, p.warnings));

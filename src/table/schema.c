@@ -90,8 +90,8 @@ static json_t *columns_json(const struct schema *s)
     CLEANUP(json_decrefp) json_t *a = json_array();
     for (size_t i = 0; i < s->n_cols; i++) {
         const struct column_spec *c = &s->cols[i];
-        json_t *o = json_pack("{s:s, s:s, s:s, s:s*}", "name", c->name, "type", col_type_name(c->type), "kind",
-                              col_kind_name(c->kind), "anonymous", c->anonymous);
+        json_t *o = json_pack("{s:s, s:s, s:s, s:s*}", "name", c->name, "type", col_type_name(c->type),
+                              "kind", col_kind_name(c->kind), "anonymous", c->anonymous);
         if (!o || json_array_append_new(a, o)) return NULL; /* a column less would be another table */
     }
     return TAKE(a);

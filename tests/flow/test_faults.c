@@ -75,8 +75,7 @@ static status run_csv(struct ctx *cx, const char *dir)
 {
     struct csv_options opt = {0};
     struct csv_result r;
-    return csv_import(cx, in(dir, "in.csv"), in(dir, "t"), &opt,
-                      NULL, NULL, &r);
+    return csv_import(cx, in(dir, "in.csv"), in(dir, "t"), &opt, NULL, NULL, &r);
 }
 
 static void verify_csv(struct ctx *cx, const char *dir, bool good)

@@ -22,7 +22,7 @@ refuses() { # WHAT CODE TEXT COMMAND...
     say $ok "$what"
 }
 skip() { n=$((n + 1)); echo "ok $n - $1 # SKIP $2"; }
-until_ok() { for _ in $(seq 200); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done; return 1; }
+until_ok() { for _ in $(seq 500); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done; return 1; }
 json() { python3 -c 'import json, sys; d = json.load(sys.stdin); print(eval(sys.argv[1], {"d": d}))' "$1"; }
 status() { "$norn" status --site "$dir/$1" --json | json "$2"; }
 linked() { "$norn" site status "$dir/guest" | grep -q '^  party .* up '; }

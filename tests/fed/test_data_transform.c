@@ -1,4 +1,5 @@
 /* DataTransform against scikit-learn's imputer, plain loops, and what a real FATE answered; what it refuses. */
+#include "fed/data_transform/transform.h"
 #include "model/model.h"
 #include "tests/fed/fed.h"
 #include <archive.h>
@@ -584,5 +585,42 @@ static void refuses(struct ctx *cx)
     bad(cx, make(cx, 0, g, 1), "{}", ERR_ARG, "no rows");
 }
 
+/* Whatever the arena's bound, the outcome is a table or NOMEM, and then no table. */
+static void out_of_memory(struct ctx *cx)
+{
+    static const char *const designated[] = {"0"}, *const match[] = {"", "-999"};
+    enum { ROWS = 40, COLS = 200 };
+    double *x = NEW(cx, double, ROWS *COLS);
+    for (size_t i = 0; i < ROWS * COLS; i++)
+        x[i] = i % 7 ? (double)i : MISSING;
+    const struct table *t = fed_table(cx, arena_printf(cx->mem, "%s/t", fed_dir(cx, "wide")), ROWS, COLS, x,
+                                      "x", NULL, (struct party){ROLE_GUEST, 9999});
+    size_t n_ok = 0, n_full = 0;
+    for (size_t cap = 4096; cap < 16u << 20 && n_ok < 3; cap += cap / 4) {
+        struct arena *mem = arena_new(cap);
+        struct ctx small = {.mem = mem};
+        const char *path = arena_printf(cx->mem, "%s/out", fed_dir(cx, "oom"));
+        struct dt_rule rule = {.name = "missing_fill",
+                               .on = true,
+                               .method = DT_MEAN,
+                               .strategy = "mean",
+                               .match = match,
+                               .n_match = 2,
+                               .listed = true,
+                               .designated = designated,
+                               .n_designated = 1};
+        struct dt_spec spec = {
+            .delimitor = ",", .data_type = "float64", .output_format = "dense", .missing = rule};
+        spec.outlier = (struct dt_rule){.name = "outlier_replace", .strategy = ""};
+        status st = dt_transform(&small, t, "guest_9999", true, &spec, path, NULL, NULL);
+        CHECK(st.code == ERR_OK || st.code == ERR_NOMEM);
+        struct stat file;
+        CHECK((stat(path, &file) == 0) == (st.code == ERR_OK));
+        n_ok += st.code == ERR_OK, n_full += st.code == ERR_NOMEM;
+        arena_free(mem);
+    }
+    CHECK(n_ok == 3 && n_full > 5);
+}
+
 TEST_MAIN(T(recorded), T(reads_fates_model), T(names_and_kinds), T(fills_like_sklearn), T(designated_values),
-          T(types), T(labels), T(predicts_like_training), T(many_rows), T(refuses))
+          T(types), T(labels), T(predicts_like_training), T(many_rows), T(refuses), T(out_of_memory))
